@@ -68,14 +68,14 @@ class Persist(NamedTuple):
 class Apply(NamedTuple):
     """The command at `index` (log position, block height) is decided and takes effect here."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # Hides tuple.index, which nobody needs here.
     command: Any
 
 
 class Unapply(NamedTuple):
     """A command that was applied is taken back: a reorganisation left its block."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # Hides tuple.index, which nobody needs here.
     command: Any
 
 

@@ -1,0 +1,1 @@
+"""The simulator: engine, links, faults, traces, invariants, explorer, linearizability checker."""
