@@ -13,7 +13,7 @@ on the order of events.  All times are integer nanoseconds.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from consensus_lab.node import (
     Message,
@@ -113,6 +113,7 @@ class Links:
         self.pairs = {pair: link.validated() for pair, link in (pairs or {}).items()}
         self.bandwidth = bandwidth if bandwidth is not None else Bandwidth()
         self.blocked: dict[tuple[NodeId, NodeId], int] = {}
+        self.troubles: list[Any] = []  # Faults that spoil all links now, see `faults.Trouble`.
         self._upload_free: dict[NodeId, int] = {}
         self._download_free: dict[NodeId, int] = {}
         self._last_arrival: dict[tuple[NodeId, NodeId], int] = {}
@@ -125,8 +126,17 @@ class Links:
         self._keys = {name: derive_seed(seed, "links", name) for name in names}
 
     def link(self, sender: NodeId, receiver: NodeId) -> Link:
-        """The link from one node to another."""
-        return self.pairs.get((sender, receiver), self.default)
+        """The link from one node to another, as it is now."""
+        link = self.pairs.get((sender, receiver), self.default)
+        for trouble in self.troubles:
+            link = link._replace(
+                jitter_ns=link.jitter_ns + trouble.jitter_ns,
+                loss=max(link.loss, trouble.loss),
+                duplicate=max(link.duplicate, trouble.duplicate),
+                reorder=max(link.reorder, trouble.reorder),
+                reorder_ns=max(link.reorder_ns, trouble.reorder_ns),
+            )
+        return link
 
     def line(self, node_id: NodeId) -> Bandwidth:
         """A node's own upload and download line."""
