@@ -1,0 +1,197 @@
+"""The command line: `consensus-lab list | describe | run | table | where ...`.
+
+Every import beyond the standard library waits until a command needs it, so that `--help` is
+instant.  A user's mistake is one line on standard error and exit code 2, never a traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from consensus_lab.node import ParameterError
+
+EXIT_OK, EXIT_MISTAKE, EXIT_INTERRUPTED = 0, 2, 130
+RESULTS = "results"
+_PROGRESS_EVERY_S = 2.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the process's exit code."""
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    try:
+        return int(chosen.command(chosen) or EXIT_OK)
+    except ParameterError as error:
+        print(f"consensus-lab: {error}", file=sys.stderr)
+        return EXIT_MISTAKE
+    except KeyboardInterrupt:
+        print("consensus-lab: interrupted; nothing was written by this command", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()  # The reader left (`| head`); there is nobody to tell.
+        return EXIT_OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="consensus-lab",
+        description="Measure Paxos, Raft and Nakamoto consensus in one seeded simulator.",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(name: str, function: Callable[..., int | None], text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(command=function)
+        return command
+
+    add("list", _list, "list the experiments and the question that each answers")
+    describe = add("describe", _describe, "show an experiment's parameters")
+    describe.add_argument("name")
+    run = add("run", _run, "run an experiment and save its result")
+    run.add_argument("name")
+    _add_parameters(run)
+    run.add_argument("--out", help=f"folder for the result (default {RESULTS}/NAME)")
+    table = add("table", _table, "reproduce the essay's comparison table")
+    _add_parameters(table)
+    table.add_argument("--out", default=f"{RESULTS}/table", help="folder (default %(default)s)")
+    where = add("where", _where, "find a mechanism of the essay in the code")
+    where.add_argument("word")
+    return parser
+
+
+def _add_parameters(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "-p", dest="parameters", action="append", default=[], metavar="KEY=VALUE",
+        help="set a parameter; may be given many times",
+    )  # fmt: skip
+    command.add_argument("--preset", default="fast", help="fast (default) or full")
+    command.add_argument("--quiet", action="store_true", help="show no progress")
+
+
+def _list(chosen: argparse.Namespace) -> None:
+    from consensus_lab.experiments import questions
+
+    width = max(len(name) for name in questions())
+    for name, question in questions().items():
+        print(f"{name:{width}}  {question}")
+
+
+def _describe(chosen: argparse.Namespace) -> None:
+    from consensus_lab.experiments import load
+
+    module = load(chosen.name)
+    print((module.__doc__ or "").strip(), end="\n\n")
+    for row in module.Parameters.describe():
+        unit = f" {row['unit']}" if row["unit"] else ""
+        print(f"{row['name']}: {row['type']} = {row['default']!r}{unit}")
+        full = "" if row["full"] == row["default"] else f"; full preset {row['full']!r}"
+        print(f"    {row['meaning']}; allowed: {row['allowed']}{full}")
+
+
+def _run(chosen: argparse.Namespace) -> None:
+    from consensus_lab.experiments import load, timed
+
+    module = load(chosen.name)
+    texts = _texts(chosen.parameters)
+    parameters = module.Parameters.from_texts(texts, preset=chosen.preset)
+    out = Path(chosen.out or f"{RESULTS}/{chosen.name.replace('_', '-')}")
+    _require_writable(out)
+    result = timed(module.run, parameters, _progress(quiet=chosen.quiet))
+    result.save(out)
+    print(_text_of(result))
+    print(f"\nsaved in {out} ({result.wall_s:.1f} s)")
+
+
+def _table(chosen: argparse.Namespace) -> int:
+    from consensus_lab.experiments import comparison, timed
+
+    parameters = comparison.Parameters.from_texts(_texts(chosen.parameters), preset=chosen.preset)
+    out = Path(chosen.out)
+    _require_writable(out)
+    result = timed(comparison.run, parameters, _progress(quiet=chosen.quiet))
+    comparison.save(result, out)
+    width = shutil.get_terminal_size((100, 24)).columns
+    print(comparison.as_text(result, width=width, colour=sys.stdout.isatty()))
+    print(f"\nsaved in {out} ({result.wall_s:.0f} s)")
+    return EXIT_OK
+
+
+def _where(chosen: argparse.Namespace) -> None:
+    from consensus_lab.mechanisms import where
+
+    for hit in where(chosen.word):
+        print(f"{hit.section}: {hit.statement}")
+        print(f"    code {hit.symbols}\n    test {hit.tests}\n    notebook {hit.notebook}")
+
+
+def _texts(pairs: Sequence[str]) -> dict[str, str]:
+    texts = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise ParameterError("-p", pair, "of the form KEY=VALUE")
+        texts[name.strip()] = text
+    return texts
+
+
+def _require_writable(out: Path) -> None:
+    """Find out before a long run, not after it, that the result could not be saved."""
+    from consensus_lab.experiments.result import new_folder
+
+    probe = out.parent / f".{out.name}-probe"
+    with new_folder(probe):
+        pass
+    probe.rmdir()
+    if out.exists() and (not out.is_dir() or not _may_replace(out)):
+        raise ParameterError("--out", str(out), "a new folder, or one of an earlier result")
+
+
+def _may_replace(out: Path) -> bool:
+    return not any(out.iterdir()) or (out / "manifest.json").exists()
+
+
+def _text_of(result: object) -> str:
+    lines = []
+    for measure in result.measures:  # type: ignore[attr-defined]
+        exact = measure.low == measure.high
+        interval = "" if exact else f"  (95 % CI {measure.low:.4g} to {measure.high:.4g})"
+        lines.append(
+            f"{measure.quantity:36} {measure.value:.4g} {measure.unit}{interval}"
+            f"  n={measure.replicates}  {measure.how}"
+        )
+    for known in result.references:  # type: ignore[attr-defined]
+        lines.append(f"published {known.quantity}: {known.value:g} {known.unit} ({known.source})")
+    for note in result.notes:  # type: ignore[attr-defined]
+        lines += textwrap.wrap(note, 100)
+    return "\n".join(lines)
+
+
+def _progress(*, quiet: bool) -> Callable[[int, int, str], None]:
+    """A bar on a terminal, a plain line every two seconds elsewhere, nothing when quiet."""
+    from consensus_lab.experiments import quiet as silence
+
+    if quiet:
+        return silence
+    begin = time.monotonic()
+    last = [begin]
+
+    def show(done: int, total: int, what: str) -> None:
+        now = time.monotonic()
+        ends = done >= total
+        is_terminal = sys.stderr.isatty()
+        if now - last[0] < (0.1 if is_terminal else _PROGRESS_EVERY_S) and not ends:
+            return
+        last[0] = now
+        took = now - begin
+        rest = f", about {took / done * (total - done):.0f} s left" if done and not ends else ""
+        line = f"{done}/{total} {what} ({took:.0f} s{rest})"
+        print(f"\r\x1b[K{line}" if is_terminal else line, end="" if is_terminal and not ends
+              else "\n", file=sys.stderr, flush=True)  # fmt: skip
+
+    return show
