@@ -28,8 +28,6 @@ _NAMES = {
     "transcript": "consensus_lab.report.space_time",
 }
 
-__all__ = sorted(_NAMES)
-
 
 def __getattr__(name: str) -> Any:
     if name in _NAMES:

@@ -1,10 +1,8 @@
 """The message-level engine: a heap of events, and nodes that know nothing of it.
 
-Theory of operation.  An event is a tuple `(time, counter, kind, process, a, b)`.  The heap gives
-the earliest; the counter makes equal times come out in the order in which they were scheduled, so
-a run is one fixed sequence.  Handling an event hands one input to one node and carries out the
-effects that come back (see `node` for their contract, `links` for the network, `process` for disk,
-CPU and clock).  Nothing here knows a protocol.
+Theory of operation.  Handling an event (see `loop`) hands one input to one node and carries out
+the effects that come back (see `node` for their contract, `links` for the network, `process` for
+disk, CPU and clock).  Nothing here knows a protocol.
 
 A timer has at most one live entry in the heap.  Setting it to a later time only notes the time;
 the old entry, when it comes up, moves itself.  A follower that resets its election timer with
@@ -14,10 +12,11 @@ each heartbeat thus costs one entry per timeout, not one per heartbeat.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from heapq import heappop, heappush
+from heapq import heappush
 from typing import Any
 
 from consensus_lab.node import (
+    CONTROL_SIZE_BYTES,
     Apply,
     CancelTimer,
     Disk,
@@ -35,21 +34,21 @@ from consensus_lab.node import (
     message_kind,
     message_size,
 )
-from consensus_lab.sim.links import NANOSECONDS_PER_SECOND, Link, Links
+from consensus_lab.sim.links import Link, Links
+from consensus_lab.sim.loop import Check, EventLoop
 from consensus_lab.sim.process import Host, Process, Timer
-from consensus_lab.sim.streams import derive_seed, keyed_draw
+from consensus_lab.sim.streams import derive_seed
 from consensus_lab.sim.trace import Record, Trace
 
-# Kinds of event, most frequent first.
-_DELIVER, _TIMER, _SUBMIT, _HANDLE, _DURABLE, _RECEIVING, _CALL = range(7)
+# Kinds of event: places in the loop's handlers.
+_DELIVER, _TIMER, _SUBMIT, _TAKE, _DURABLE, _REACH = range(1, 7)
 
 BYTES_PER_KILOBYTE = 1000
 
-Check = Callable[["Engine", NodeId], None]
 Hook = Callable[[NodeId, Any, int], None]
 
 
-class Engine:
+class Engine(EventLoop):
     """Runs nodes against a simulated network, disk, CPU and clock.
 
     Parameters
@@ -72,12 +71,10 @@ class Engine:
 
     Attributes
     ----------
-    now : int
-        Simulated nanoseconds since the start.
-    events : int
-        How many have been handled.
-    messages_sent, bytes_sent : dict
-        Per node, messages and bytes handed to the network (not those to itself).
+    now, events : int
+        Simulated nanoseconds since the start; how many events have been handled.
+    processes : dict of node to Process
+        Disk, clock, and `messages_sent` and `bytes_sent` (without those to itself) of each.
     on_apply, on_unapply, on_reply, on_note : callable (node_id, effect, now) or None
         Hooks for whoever watches the run.
     """
@@ -93,14 +90,15 @@ class Engine:
         trace: Trace | None = None,
         invariants: Iterable[Check] = (),
     ) -> None:
+        handlers = (
+            self._deliver, self._timer, self._submit, self._take, self._durable, self._reach,
+        )  # fmt: skip
+        super().__init__(handlers, invariants)
         self.make_node = make_node
         self.seed = seed
         self.links = links if isinstance(links, Links) else Links(links or Link(0))
         self.links.seed(seed)
         self.trace = trace
-        self.invariants = tuple(invariants)
-        self.now = 0
-        self.events = 0
         self.on_apply: Hook | None = None
         self.on_unapply: Hook | None = None
         self.on_reply: Hook | None = None
@@ -110,11 +108,7 @@ class Engine:
             raise ParameterError("node_ids", ids, "without duplicates")
         costs = hosts if isinstance(hosts, Mapping) else dict.fromkeys(ids, hosts or Host())
         self.processes = {i: Process(i, costs.get(i, Host())) for i in ids}
-        self.messages_sent = dict.fromkeys(ids, 0)
-        self.bytes_sent = dict.fromkeys(ids, 0)
         self._disk_key = derive_seed(seed, "disk")
-        self._heap: list[tuple[Any, ...]] = []
-        self._counter = 0
         self._number = 0
         for process in self.processes.values():
             self._boot(process, "start")
@@ -131,15 +125,11 @@ class Engine:
         """What is durable at each node now."""
         return {i: process.disk for i, process in self.processes.items()}
 
-    def at(self, time_ns: int, action: Callable[[], None]) -> None:
-        """Call a function at that time, or now if it has passed."""
-        self._push(max(time_ns, self.now), _CALL, None, action, None)
-
     def submit(self, node_id: NodeId, command: Any, at_ns: int | None = None) -> None:
         """A client hands a command to a node, now or at that time; lost if the node is down."""
         process = self._process(node_id)
         time = self.now if at_ns is None else max(at_ns, self.now)
-        self._push(time, _SUBMIT, process, command, None)
+        self._push(time, _SUBMIT, process, command)
 
     def crash(self, node_id: NodeId, *, keep_unsynced: int = 0) -> None:
         """Stop a node: its memory is gone, and all writes but the first few that are under way."""
@@ -164,121 +154,57 @@ class Engine:
         process.clock.set(self.now, offset_ns=offset_ns, drift_ppm=drift_ppm)
         process.true_clock = False
 
-    def set_host(self, node_id: NodeId, host: Host) -> None:
-        """Change what a node's machine costs from now on (a slow disk, a busy CPU)."""
-        process = self._process(node_id)
-        process.host = host
-        process.has_cost = host.has_cpu_cost
-
     def fault(self, kind: str, detail: Any = None) -> None:
         """Leave a mark in the trace for something done to the network as a whole."""
         self._record(None, "fault", kind, detail=detail)
 
-    def run(
-        self,
-        *,
-        until_ns: int | None = None,
-        until: Callable[[], bool] | None = None,
-        events_max: int | None = None,
-    ) -> int:
-        """Handle events until the time, the condition or the count is reached or none is left.
+    # How one event is handled: `(process, a, b, c)` as it was pushed.
 
-        Parameters
-        ----------
-        until_ns : int, optional
-            Events after this time stay; `now` is then this time.
-        until : callable, optional
-            Asked after every event.
-        events_max : int, optional
-            Handle at most so many.
-
-        Returns
-        -------
-        int
-            Events handled by this call.
-        """
-        heap, handle, invariants = self._heap, self._handle, self.invariants
-        horizon = until_ns if until_ns is not None else 1 << 200
-        left = events_max if events_max is not None else 1 << 200
-        before = self.events
-        while heap and left > 0 and heap[0][0] <= horizon:
-            time, _, kind, process, a, b = heappop(heap)
-            self.now = time
-            self.events += 1
-            left -= 1
-            handle(kind, process, a, b)
-            if invariants and process is not None:
-                for check in invariants:
-                    check(self, process.node_id)
-            if until is not None and until():
-                return self.events - before
-        if until_ns is not None and left > 0:
-            self.now = max(self.now, until_ns)
-        return self.events - before
-
-    # How one event is handled.
-
-    def _handle(self, kind: int, process: Any, a: Any, b: Any) -> None:
-        if kind == _DELIVER:
-            if process.is_alive:
-                self._input(process, a, b)
-        elif kind == _TIMER:
-            self._timer(process, a, b)
-        elif kind == _SUBMIT:
-            self._submit(process, a)
-        elif kind == _HANDLE:
-            if process.incarnation == b:
-                self._take(process, a)
-        elif kind == _DURABLE:
-            if process.incarnation == a:
-                self._durable(process, b)
-        elif kind == _RECEIVING:
-            self._receiving(process, a, b)
-        else:
-            a()
-
-    def _input(self, process: Process, sender: NodeId, envelope: tuple[Message, int]) -> None:
-        message, number = envelope
+    def _deliver(self, process: Process, sender: NodeId, message: Message, number: int) -> None:
+        if not process.is_alive:
+            return
         node_id = process.node_id
         if self.links.blocked and (sender, node_id) in self.links.blocked:
             self._record(node_id, "drop", message, sender, number)
-            return
-        if process.has_cost:
+        elif process.has_cost:
             host = process.host
             cost = host.receive_ns + message_size(message) * host.kilobyte_ns // BYTES_PER_KILOBYTE
             self._queue_for_cpu(process, cost, ("receive", sender, message, number))
-            return
-        if self.trace is not None:
-            self._record(node_id, "receive", message, sender, number)
-        effects = process.node.receive(sender, message, self._local(process))
-        if effects:
-            self._perform(process, effects)
+        else:
+            if self.trace is not None:
+                self._record(node_id, "receive", message, sender, number)
+            now = self.now if process.true_clock else process.clock.local(self.now)
+            effects = process.node.receive(sender, message, now)
+            if effects:
+                self._perform(process, effects)
 
-    def _submit(self, process: Process, command: Any) -> None:
+    def _submit(self, process: Process, command: Any, _b: Any, _c: Any) -> None:
+        work = ("submit", None, command, None)
         if not process.is_alive:
             self._record(process.node_id, "drop", "submit", detail=command)
         elif process.has_cost:
-            self._queue_for_cpu(process, process.host.receive_ns, ("submit", None, command, None))
+            self._queue_for_cpu(process, process.host.receive_ns, work)
         else:
-            self._take(process, ("submit", None, command, None))
+            self._take(process, work, process.incarnation, None)
 
     def _queue_for_cpu(self, process: Process, cost_ns: int, work: tuple[Any, ...]) -> None:
         process.cpu_free_ns = max(self.now, process.cpu_free_ns) + cost_ns
-        self._push(process.cpu_free_ns, _HANDLE, process, work, process.incarnation)
+        self._push(process.cpu_free_ns, _TAKE, process, work, process.incarnation)
 
-    def _take(self, process: Process, work: tuple[Any, ...]) -> None:
-        """Hand over an input whose CPU time has passed."""
+    def _take(self, process: Process, work: tuple[Any, ...], incarnation: int, _c: Any) -> None:
+        """Hand over an input whose CPU time has passed, or a message to oneself."""
+        if process.incarnation != incarnation:
+            return
         event, sender, content, number = work
-        node = process.node
         if event == "receive":
             self._record(process.node_id, "receive", content, sender, number)
-            effects = node.receive(sender, content, self._local(process))
+            effects = process.node.receive(sender, content, process.local(self.now))
         else:
             self._record(process.node_id, "submit", "submit", detail=content)
-            effects = node.submit(content, self._local(process))
+            effects = process.node.submit(content, process.local(self.now))
         self._perform(process, effects)
 
-    def _timer(self, process: Process, name: str, incarnation: int) -> None:
+    def _timer(self, process: Process, name: str, incarnation: int, _c: Any) -> None:
         timer = process.timers.get(name) if process.incarnation == incarnation else None
         if timer is None or timer.entry_ns != self.now:
             return
@@ -292,20 +218,22 @@ class Engine:
         timer.due_ns = None
         if self.trace is not None:
             self._record(process.node_id, "timer", name)
-        self._perform(process, process.node.timer(name, self._local(process)))
+        self._perform(process, process.node.timer(name, process.local(self.now)))
 
-    def _receiving(self, process: Process, sender: NodeId, envelope: tuple[Message, int]) -> None:
+    def _reach(self, process: Process, sender: NodeId, message: Message, number: int) -> None:
         """The last byte is at the receiver's line; the message is through when the line is."""
-        through = self.links.received(sender, process.node_id, envelope[0], self.now)
+        through = self.links.received(sender, process.node_id, message, self.now)
         if through > self.now:
-            self._push(through, _DELIVER, process, sender, envelope)
-        elif process.is_alive:
-            self._input(process, sender, envelope)
+            self._push(through, _DELIVER, process, sender, message, number)
+        else:
+            self._deliver(process, sender, message, number)
 
-    def _durable(self, process: Process, count: int) -> None:
+    def _durable(self, process: Process, incarnation: int, _b: Any, _c: Any) -> None:
         """A batch is on disk: release what waited for it, and begin the next one."""
+        if process.incarnation != incarnation:
+            return
         stream = process.stream
-        process.writing = 0
+        count, process.writing = process.writing, 0
         while stream:
             if type(stream[0]) is not Persist:
                 self._release(process, stream.popleft())
@@ -325,28 +253,39 @@ class Engine:
         effect: Any
         for effect in effects:
             kind = type(effect)
-            if kind is SetTimer:
+            if kind is Send:
+                if stream:
+                    stream.append(effect)
+                else:
+                    self._send(process, effect.to, effect.message)
+            elif kind is SetTimer:
                 self._set_timer(process, effect)
             elif kind is CancelTimer:
                 timer = process.timers.get(effect.name)
                 if timer is not None:
                     timer.due_ns = None
             elif kind is Note:
-                self._note(process, effect)
+                self._watched(process, "note", self.on_note, effect)
+            elif kind is Persist:
+                self._persist(process, effect)
             elif stream:
                 stream.append(effect)
-                if kind is Persist:
-                    self._record(process.node_id, "persist", detail=effect)
-            elif kind is Persist:
-                self._record(process.node_id, "persist", detail=effect)
-                if process.host.has_disk_cost:
-                    stream.append(effect)
-                    self._begin_write(process)
-                else:
-                    process.write(effect)
-                    self._record(process.node_id, "durable")
             else:
                 self._release(process, effect)
+
+    def _persist(self, process: Process, effect: Persist) -> None:
+        self._record(process.node_id, "persist", detail=effect)
+        if process.stream or process.host.has_disk_cost:
+            process.stream.append(effect)
+            if not process.writing:
+                self._begin_write(process)
+        else:
+            process.write(effect)
+            self._record(process.node_id, "durable")
+
+    def _begin_write(self, process: Process) -> None:
+        took = process.begin_write(self._disk_key)
+        self._push(self.now + took, _DURABLE, process, process.incarnation)
 
     def _release(self, process: Process, effect: Any) -> None:
         kind = type(effect)
@@ -363,44 +302,59 @@ class Engine:
 
     def _watched(self, process: Process, event: str, hook: Hook | None, effect: Any) -> None:
         if self.trace is not None:
-            self._record(process.node_id, event, detail=effect)
+            kind, detail = (effect.kind, effect.detail) if event == "note" else ("", effect)
+            self._record(process.node_id, event, kind, detail=detail)
         if hook is not None:
             hook(process.node_id, effect, self.now)
 
-    def _note(self, process: Process, note: Note) -> None:
-        if self.trace is not None:
-            self._record(process.node_id, "note", note.kind, detail=note.detail)
-        if self.on_note is not None:
-            self.on_note(process.node_id, note, self.now)
-
     def _send(self, process: Process, to: NodeId, message: Message) -> None:
-        number = 0
         sender = process.node_id
+        number = 0
         if self.trace is not None:
             self._number += 1
             number = self._number
             self._record(sender, "send", message, to, number)
         if to == sender:
             work = ("receive", sender, message, number)
-            self._push(self.now, _HANDLE, process, work, process.incarnation)
+            self._push(self.now, _TAKE, process, work, process.incarnation)
             return
+        process.messages_sent += 1
+        process.bytes_sent += getattr(message, "size_bytes", CONTROL_SIZE_BYTES)
+        if self.links.is_plain and not process.has_cost:
+            receiver, latency = process.latencies.get(to) or self._route(process, to)
+            if receiver is not None:
+                self._counter += 1
+                event = (self.now + latency, self._counter, _DELIVER, receiver, sender,
+                         message, number)  # fmt: skip
+                heappush(self._heap, event)
+                return
+        self._send_over_links(process, to, message, number)
+
+    def _send_over_links(self, process: Process, to: NodeId, message: Message, number: int) -> None:
+        sender = process.node_id
         receiver = self.processes.get(to)
-        size = message_size(message)
-        self.messages_sent[sender] += 1
-        self.bytes_sent[sender] += size
         ready = self.now
         if process.has_cost:
             host = process.host
-            cost = host.send_ns + size * host.kilobyte_ns // BYTES_PER_KILOBYTE
+            cost = host.send_ns + message_size(message) * host.kilobyte_ns // BYTES_PER_KILOBYTE
             ready = process.cpu_free_ns = max(ready, process.cpu_free_ns) + cost
         left = self.links.leave(sender, message, ready)
         arrivals = self.links.travel(sender, to, message, left) if receiver is not None else ()
         if not arrivals:
             self._record(to, "drop", message, sender, number)
             return
-        kind = _RECEIVING if self.links.line(to).download_bytes_per_s else _DELIVER
+        kind = _REACH if self.links.line(to).download_bytes_per_s else _DELIVER
         for arrival in arrivals:
-            self._push(arrival, kind, receiver, sender, (message, number))
+            self._push(arrival, kind, receiver, sender, message, number)
+
+    def _route(self, process: Process, to: NodeId) -> tuple[Process | None, int]:
+        """The receiver and latency of a plain link, kept for the next message on it."""
+        receiver = self.processes.get(to)
+        if receiver is None:
+            return None, 0
+        latency = self.links.link(process.node_id, to).latency_ns
+        route = process.latencies[to] = (receiver, latency)
+        return route
 
     def _set_timer(self, process: Process, effect: SetTimer) -> None:
         timer = process.timers.get(effect.name)
@@ -409,30 +363,10 @@ class Engine:
         delay = effect.delay_ns
         if not process.true_clock:
             delay = process.clock.true_delay(delay)
-        due = self.now + delay
-        timer.due_ns = due
+        due = timer.due_ns = self.now + delay
         if timer.entry_ns is None or due < timer.entry_ns:
             timer.entry_ns = due
             self._push(due, _TIMER, process, effect.name, process.incarnation)
-
-    def _begin_write(self, process: Process) -> None:
-        if process.writing:
-            return
-        batch = process.queued_persists()
-        process.writing = len(batch)
-        process.writes += 1
-        host = process.host
-        took = host.fsync_ns
-        if host.fsync_jitter_ns:
-            draw = keyed_draw(
-                self._disk_key, sender=process.node_id, receiver=process.node_id, kind=0,
-                identity=process.writes, attempt=process.incarnation,
-            )  # fmt: skip
-            took += draw * (host.fsync_jitter_ns + 1) >> 64
-        if host.disk_bytes_per_s:
-            size = sum(persist.size_bytes for persist in batch)
-            took += size * NANOSECONDS_PER_SECOND // host.disk_bytes_per_s
-        self._push(self.now + took, _DURABLE, process, process.incarnation, len(batch))
 
     # Small things.
 
@@ -441,19 +375,12 @@ class Engine:
         process.cpu_free_ns = self.now
         process.node = self.make_node(process.node_id, dict(process.disk))
         self._record(process.node_id, event)
-        self._perform(process, process.node.start(self._local(process)))
-
-    def _local(self, process: Process) -> int:
-        return self.now if process.true_clock else process.clock.local(self.now)
+        self._perform(process, process.node.start(process.local(self.now)))
 
     def _process(self, node_id: NodeId) -> Process:
         if node_id not in self.processes:
             raise ParameterError("node_id", node_id, f"one of {sorted(self.processes)}")
         return self.processes[node_id]
-
-    def _push(self, time: int, kind: int, process: Process | None, a: Any, b: Any) -> None:
-        self._counter += 1
-        heappush(self._heap, (time, self._counter, kind, process, a, b))
 
     def _record(
         self,
@@ -467,8 +394,6 @@ class Engine:
         """Add to the trace; `what` is a name, or a message that is also kept as the detail."""
         if self.trace is None:
             return
-        if isinstance(what, str):
-            self.trace.add(Record(self.now, node_id, event, what, peer, number, detail))
-        else:
-            kind = message_kind(what)
-            self.trace.add(Record(self.now, node_id, event, kind, peer, number, what))
+        if not isinstance(what, str):
+            what, detail = message_kind(what), what
+        self.trace.add(Record(self.now, node_id, event, what, peer, number, detail))

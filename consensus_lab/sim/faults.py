@@ -135,25 +135,28 @@ def _trouble(engine: Engine, fault: Trouble) -> None:
     def begin() -> None:
         engine.fault("trouble", fault)
         links.troubles.append(fault)
+        links.changed()
 
     def end() -> None:
         engine.fault("calm", fault)
         links.troubles.remove(fault)
+        links.changed()
 
     engine.at(fault.at_ns, begin)
     engine.at(fault.until_ns, end)
 
 
 def _slow_disk(engine: Engine, fault: SlowDisk) -> None:
-    usual = engine.processes[fault.node].host
+    process = engine.processes[fault.node]
+    usual = process.host
 
     def begin() -> None:
         engine.fault("slow-disk", fault)
-        engine.set_host(fault.node, replace(usual, fsync_ns=fault.fsync_ns))
+        process.use(replace(usual, fsync_ns=fault.fsync_ns))
 
     def end() -> None:
         engine.fault("disk-well", fault)
-        engine.set_host(fault.node, usual)
+        process.use(usual)
 
     engine.at(fault.at_ns, begin)
     engine.at(fault.until_ns, end)

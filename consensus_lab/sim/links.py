@@ -114,11 +114,19 @@ class Links:
         self.bandwidth = bandwidth if bandwidth is not None else Bandwidth()
         self.blocked: dict[tuple[NodeId, NodeId], int] = {}
         self.troubles: list[Any] = []  # Faults that spoil all links now, see `faults.Trouble`.
+        self.is_plain = False  # Every message takes exactly its link's latency, nothing else.
         self._upload_free: dict[NodeId, int] = {}
         self._download_free: dict[NodeId, int] = {}
         self._last_arrival: dict[tuple[NodeId, NodeId], int] = {}
         self._numbers: dict[tuple, int] = {}
+        self._certain = all(link.is_certain for link in (default, *self.pairs.values()))
+        self._certain &= self.bandwidth == Bandwidth()
         self.seed(0)
+        self.changed()
+
+    def changed(self) -> None:
+        """To be called when `blocked` or `troubles` changed."""
+        self.is_plain = self._certain and not self.blocked and not self.troubles
 
     def seed(self, seed: int) -> None:
         """Take the keys of all chances from the run's seed; the engine calls this once."""
@@ -152,6 +160,7 @@ class Links:
                 if sender != receiver:
                     pair = (sender, receiver)
                     self.blocked[pair] = self.blocked.get(pair, 0) + 1
+        self.changed()
 
     def unblock(self, senders: Iterable[NodeId], receivers: Iterable[NodeId]) -> None:
         """Take one cut back from every link from a sender to a receiver."""
@@ -164,6 +173,7 @@ class Links:
                     self.blocked[pair] = cuts - 1
                 elif cuts == 1:
                     del self.blocked[pair]
+        self.changed()
 
     def leave(self, sender: NodeId, message: Message, now: int) -> int:
         """When the last byte has left the sender's line; moves its upload queue along."""

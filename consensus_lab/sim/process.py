@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from consensus_lab.node import NodeId, ParameterError, Persist
+from consensus_lab.sim.links import NANOSECONDS_PER_SECOND
+from consensus_lab.sim.streams import keyed_draw
 
 PARTS_PER_MILLION = 1_000_000
 
@@ -115,25 +117,37 @@ class Process:
     """A node with its machine.  The engine owns it; faults and checks may look at it."""
 
     __slots__ = (
-        "clock", "cpu_free_ns", "disk", "has_cost", "host", "incarnation", "is_alive", "node",
-        "node_id", "stream", "timers", "true_clock", "writes", "writing",
+        "bytes_sent", "clock", "cpu_free_ns", "disk", "has_cost", "host", "incarnation",
+        "is_alive", "latencies", "messages_sent", "node", "node_id", "stream", "timers",
+        "true_clock", "write_count", "writing",
     )  # fmt: skip
 
     def __init__(self, node_id: NodeId, host: Host) -> None:
         self.node_id = node_id
-        self.host = host
-        self.has_cost = host.has_cpu_cost
         self.node: Any = None  # A Node, or None while down.
         self.is_alive = False
         self.incarnation = 0
         self.disk: dict[Hashable, Any] = {}
         self.stream: deque[Any] = deque()  # Effects that wait for the disk.
-        self.writing = 0
-        self.writes = 0
+        self.writing = 0  # Persists in the write that is under way.
+        self.write_count = 0
         self.cpu_free_ns = 0
         self.clock = Clock()
         self.true_clock = True
         self.timers: dict[str, Timer] = {}
+        self.messages_sent = 0
+        self.bytes_sent = 0
+        self.latencies: dict[NodeId, tuple[Process, int]] = {}  # Of plain links, as met.
+        self.use(host)
+
+    def use(self, host: Host) -> None:
+        """From now on run on that machine."""
+        self.host = host
+        self.has_cost = host.has_cpu_cost
+
+    def local(self, now: int) -> int:
+        """What this node's clock shows."""
+        return now if self.true_clock else self.clock.local(now)
 
     def write(self, persist: Persist) -> None:
         """Make one batch of writes durable."""
@@ -147,6 +161,27 @@ class Process:
     def queued_persists(self) -> list[Persist]:
         """What waits for the disk, oldest first."""
         return [effect for effect in self.stream if type(effect) is Persist]
+
+    def begin_write(self, key: int) -> int:
+        """Start writing all that waits; returns how long it takes, nanoseconds.
+
+        `key` is the disk's own, from which each write's jitter is drawn by its number.
+        """
+        batch = self.queued_persists()
+        self.writing = len(batch)
+        self.write_count += 1
+        host = self.host
+        took = host.fsync_ns
+        if host.fsync_jitter_ns:
+            draw = keyed_draw(
+                key, sender=self.node_id, receiver=self.node_id, kind=0,
+                identity=self.write_count, attempt=self.incarnation,
+            )  # fmt: skip
+            took += draw * (host.fsync_jitter_ns + 1) >> 64
+        if host.disk_bytes_per_s:
+            size = sum(persist.size_bytes for persist in batch)
+            took += size * NANOSECONDS_PER_SECOND // host.disk_bytes_per_s
+        return took
 
     def lose_memory(self, *, keep_unsynced: int) -> None:
         """Crash: all that is not durable is gone, but for a prefix of what was being written."""
