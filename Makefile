@@ -54,7 +54,7 @@ lint: $(STAMP)
 # The lock pins every version with its hashes; it names packages, never where they come from.
 lock: $(STAMP)
 	@$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \
-	  --no-annotate --extra dev --no-emit-package consensus-lab --no-emit-index-url \
+	  --no-annotate --extra dev --no-emit-package consensus-lab \
 	  pyproject.toml -o requirements.lock
 
 clean:
