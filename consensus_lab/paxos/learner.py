@@ -53,6 +53,8 @@ class Learner:
         if sender not in self.quorums.acceptors:
             raise ProtocolViolation("accepted-by-no-acceptor", f"process {sender}")
         number = message.number
+        if self.has_chosen and message.value == self.value:
+            return False  # Nothing new; only a different value is worth counting still.
         if self.values.setdefault(number, message.value) != message.value:
             raise ProtocolViolation("two-values-one-number", f"number {number}")
         votes = self.votes.get(number, frozenset()) | {sender}

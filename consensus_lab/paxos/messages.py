@@ -39,9 +39,7 @@ def value_size_bytes(value: Value) -> int:
     return len((value if isinstance(value, str) else repr(value)).encode())
 
 
-def next_number(
-    above: ProposalNumber, *, rank: int, proposer_count: int
-) -> ProposalNumber:
+def next_number(above: ProposalNumber, *, rank: int, proposer_count: int) -> ProposalNumber:
     """The smallest number above a given one that belongs to this proposer alone.
 
     Numbers are divided among proposers by their remainder, so they are unique per proposer
