@@ -10,6 +10,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from consensus_lab.node import ParameterError
 ENVIRONMENT_VARIABLE = "CONSENSUS_LAB_DATA"
 SUMS_NAME = "SHA256SUMS"
 _PACKAGE = Path(__file__).resolve().parent
+_records: list[dict[str, str]] = []
 
 
 class DataError(ParameterError):
@@ -37,7 +40,7 @@ class DataError(ParameterError):
         self.problem = problem
         self.args = (f"data file {name} {problem}",)
 
-    def __reduce__(self) -> tuple[Any, ...]:  # type: ignore[override]
+    def __reduce__(self) -> tuple[Any, ...]:
         return DataError, (str(self.value), self.problem)
 
 
@@ -78,7 +81,21 @@ def path(name: str) -> Path:
     """
     place = folder() / name
     _verify(name, place)
+    for record in _records:
+        record[name] = _digest(name, place)
     return place
+
+
+@contextmanager
+def recorded() -> Iterator[dict[str, str]]:
+    """Note the name and SHA-256 of every data file that is asked for inside the block."""
+    record: dict[str, str] = {}
+    _records.append(record)
+    try:
+        yield record
+    finally:
+        # By identity: two records of the same files are equal.
+        _records[:] = [kept for kept in _records if kept is not record]
 
 
 def rows(name: str) -> list[dict[str, str]]:
