@@ -225,6 +225,16 @@ def _literal(text: str) -> Any:
         return {"true": True, "false": False}.get(text.lower(), text)
 
 
+def _is_literal(line: ast.stmt) -> bool:
+    """True for an assignment of a literal value."""
+    value = line.value if isinstance(line, (ast.Assign, ast.AnnAssign)) else None
+    try:
+        ast.literal_eval(value) if value is not None else None
+    except ValueError:
+        return False
+    return value is not None
+
+
 def _assigned_names(cells: list[str], known: set[str]) -> list[str]:
     """Names set in cells that hold nothing but assignments and belong to the parameters."""
     found: list[str] = []
@@ -237,8 +247,7 @@ def _assigned_names(cells: list[str], known: set[str]) -> list[str]:
         for line in body:
             targets = line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", 0)]
             names += [target.id for target in targets if isinstance(target, ast.Name)]
-        only_assigns = all(isinstance(line, (ast.Assign, ast.AnnAssign)) for line in body)
         is_injected = source.startswith("# Parameters")
-        if only_assigns and names and (is_injected or known.intersection(names)):
+        if is_injected or (known.intersection(names) and all(map(_is_literal, body))):
             found += names
     return found
