@@ -14,6 +14,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
+import json
 import math
 import typing
 from collections.abc import Mapping
@@ -120,6 +121,18 @@ class ParameterSet:
             for field in dataclasses.fields(cls):
                 values.setdefault(field.name, field.metadata["full"])
         return cls(**values)
+
+    @classmethod
+    def cell(cls) -> str:
+        """The text of a notebook's `parameters` cell: what papermill lists and overrides."""
+        lines = [f'preset: str = "{PRESETS[0]}"  # {" or ".join(PRESETS)} - size of the run']
+        for row in cls.describe():
+            kind = row["type"].split("[")[0]
+            value = json.dumps(row["default"]) if kind == "str" else repr(row["default"])
+            unit = f"{row['unit']} - " if row["unit"] else ""
+            lines.append(f"{row['name']}: {kind} = {value}  # {unit}{row['meaning']}")
+        assert all(line.count("=") == 1 for line in lines), "papermill needs exactly one ="
+        return "\n".join(lines)
 
     @classmethod
     def require(cls, name: str, value: Any) -> None:

@@ -116,6 +116,24 @@ class Result:
 
         return pandas.DataFrame(self.references, columns=list(Published._fields))
 
+    @property
+    def beside(self) -> pandas.DataFrame:
+        """Each published value beside our measure of the same quantity, and their ratio."""
+        import pandas
+
+        ours = {measure.quantity: measure for measure in self.measures}
+        rows = [
+            {
+                "quantity": known.quantity, "unit": known.unit, "measured": mine.value,
+                "low": mine.low, "high": mine.high, "published": known.value,
+                "ratio": mine.value / known.value if known.value else float("nan"),
+                "source": known.source,
+            }
+            for known in self.references
+            if (mine := ours.get(known.quantity)) is not None
+        ]  # fmt: skip
+        return pandas.DataFrame(rows)
+
     def measure(self, quantity: str) -> Measure:
         """The measure of that name; `KeyError` names those that exist."""
         for measure in self.measures:
