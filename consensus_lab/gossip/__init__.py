@@ -1,0 +1,1 @@
+"""Block propagation and block races at the real network's size, compiled."""

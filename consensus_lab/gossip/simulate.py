@@ -1,0 +1,196 @@
+"""Runs the compiled path: allocates, grows what runs short, reports progress, gives a `Race`.
+
+The kernel works in slices; between two of them Python grows an array that is full, calls the
+progress function, and can be interrupted.  Ctrl-C during a run gives up the run; what the caller
+has collected of earlier ones stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy
+
+from consensus_lab.gossip import state as names
+from consensus_lab.gossip.kernel import run
+from consensus_lab.gossip.mining import Schedule
+from consensus_lab.gossip.race import Race
+from consensus_lab.gossip.state import State
+from consensus_lab.gossip.wheel import OPENED, SHIFT, Wheel, grown, new_wheel
+from consensus_lab.nakamoto.relay import INVENTORY_BYTES, MESSAGE_HEADER_BYTES, Validation
+from consensus_lab.network.arrays import Network
+from consensus_lab.node import ParameterError
+from consensus_lab.sim.links import NANOSECONDS_PER_SECOND
+
+SLICE_EVENTS = 4_000_000
+"""Events between two looks at progress and at Ctrl-C: some tenths of a second."""
+
+HISTOGRAM_BIN_NS = 10_000_000
+HISTOGRAM_BINS = 30_000
+"""Pooled delays in bins of 10 ms up to 300 s."""
+
+REACH_FRACTIONS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
+EVENTS_PER_BUCKET = 8
+
+Progress = Callable[[int, int], None]
+
+
+def simulate(
+    network: Network,
+    schedule: Schedule,
+    *,
+    validation: Validation | None = None,
+    reach_fractions: Sequence[float] = REACH_FRACTIONS,
+    keep_all: bool = False,
+    progress: Progress | None = None,
+) -> Race:
+    """Relay every block of a schedule through a network by inv and getdata, compiled.
+
+    Parameters
+    ----------
+    network : Network
+    schedule : Schedule
+        When and where blocks are found.
+    validation : Validation, optional
+        How long a node takes per block.
+    reach_fractions : sequence of float
+        Shares of the nodes, in (0, 1], whose moments are recorded for each block.
+    keep_all : bool
+        Keep every arrival of every block at every node (two arrays of blocks x nodes).
+    progress : callable (blocks found, blocks in all), optional
+        Called some times per second.
+
+    Returns
+    -------
+    Race
+        Equal, to the nanosecond, to `message_level.simulate` on the same arguments.
+    """
+    state = _new_state(network, schedule, validation or Validation(), reach_fractions, keep_all)
+    wheel = new_wheel(4 * network.n_nodes + 1024, _bucket_shift(network, schedule))
+    answer = names.PAUSED
+    while answer != names.DONE:
+        answer = run(state, wheel, SLICE_EVENTS)
+        if answer == names.NEEDS_EVENTS:
+            wheel = grown(wheel, 2 * len(wheel.pool))
+        elif answer == names.NEEDS_SLOTS:
+            state = _with_more_slots(state)
+        elif answer == names.NEEDS_ORPHANS:
+            room = numpy.zeros_like(state.orphan)
+            state = state._replace(orphan=numpy.concatenate([state.orphan, room]))
+            wheel = grown(wheel, len(wheel.pool) + 2 * len(room))
+        if progress is not None:
+            progress(int(state.progress[names.FOUND]), schedule.n_blocks)
+    return _race(network, schedule, state, wheel)
+
+
+def _new_state(
+    network: Network,
+    schedule: Schedule,
+    validation: Validation,
+    reach_fractions: Sequence[float],
+    keep_all: bool,
+) -> State:
+    n, n_blocks = network.n_nodes, schedule.n_blocks
+    if n > names.NODE_MASK or len(network.neighbour) > names.LINK_MASK:
+        raise ParameterError("network", f"{n} nodes", f"at most {names.NODE_MASK} nodes")
+    if not all(0.0 < fraction <= 1.0 for fraction in reach_fractions):
+        raise ParameterError("reach_fractions", tuple(reach_fractions), "in (0, 1]")
+    reach = sorted({max(1, int(numpy.ceil(fraction * n))) for fraction in reach_fractions})
+    size = (n_blocks + 1, n) if keep_all else (0, 0)
+    return State(
+        offset=network.offset,
+        link=network.neighbour << names.LATENCY_BITS | network.latency_ns,
+        node=_node_rows(network),
+        heard=numpy.full((4, n), names.UNHEARD, numpy.int64),
+        slot_block=numpy.full(4, -1, numpy.int64),
+        block=_block_rows(network, schedule, validation),
+        orphan=numpy.zeros((64, 3), numpy.int64),
+        progress=numpy.zeros(names.PROGRESS_SIZE, numpy.int64),
+        reach_count=numpy.array(reach, numpy.int64),
+        reached_ns=numpy.full((n_blocks + 1, len(reach)), -1, numpy.int64),
+        histogram=numpy.zeros(HISTOGRAM_BINS + 1, numpy.int64),
+        node_delay=numpy.zeros((n, 2), numpy.int64),
+        uploads=numpy.zeros(n, numpy.int64),
+        received_ns=numpy.full(size, -1, numpy.int64),
+        accepted_ns=numpy.full(size, -1, numpy.int64),
+        histogram_bin_ns=HISTOGRAM_BIN_NS,
+    )
+
+
+def _node_rows(network: Network) -> numpy.ndarray:
+    """One row per node, with the time that its own short messages take to leave."""
+    rows = numpy.zeros((network.n_nodes, 8), numpy.int64)
+    rows[:, names.UPLOAD] = network.upload
+    rows[:, names.DOWNLOAD] = network.download
+    unlimited = network.upload == 0
+    divisor = numpy.where(unlimited, 1, network.upload)
+    short_ns = INVENTORY_BYTES * NANOSECONDS_PER_SECOND // divisor
+    rows[:, names.INV_NS] = rows[:, names.REQUEST_NS] = numpy.where(unlimited, 0, short_ns)
+    return rows
+
+
+def _block_rows(network: Network, schedule: Schedule, validation: Validation) -> numpy.ndarray:
+    rows = numpy.zeros((schedule.n_blocks + 1, names.BLOCK_COLUMNS), numpy.int64)
+    rows[:, names.SLOT] = names.NO_SLOT
+    rows[0, names.PARENT] = rows[0, names.MINER] = -1
+    rows[0, names.TIPS] = rows[0, names.ACCEPTED_BY] = network.n_nodes
+    rows[1:, names.FOUND_NS] = schedule.found_ns
+    rows[1:, names.MINER] = schedule.miner
+    rows[1:, names.WIRE_BYTES] = schedule.size_bytes + MESSAGE_HEADER_BYTES
+    sizes, places = numpy.unique(schedule.size_bytes, return_inverse=True)
+    times = numpy.array([validation.time_ns(int(size)) for size in sizes], numpy.int64)
+    rows[1:, names.VALIDATION_NS] = times[places]
+    return rows
+
+
+def _bucket_shift(network: Network, schedule: Schedule) -> int:
+    """Bucket width, a power of two, for some events per bucket while a block spreads."""
+    latency_ns = float(numpy.median(network.latency_ns)) if network.n_links else 1.0
+    rates = network.upload[network.upload > 0]
+    size = float(numpy.mean(schedule.size_bytes))
+    transfer = size * NANOSECONDS_PER_SECOND / float(numpy.median(rates)) if len(rates) else 0.0
+    hops = 2.0 + numpy.log2(network.n_nodes + 1) / 2
+    spread_ns = hops * (3 * latency_ns + 2 * transfer) + 1.0
+    width = spread_ns * EVENTS_PER_BUCKET / (5 * network.n_nodes)
+    return int(numpy.clip(numpy.log2(max(width, 1.0)), 0, 40))
+
+
+def _with_more_slots(state: State) -> State:
+    slots, n = state.heard.shape
+    if 2 * slots > names.SLOT_MASK + 1:
+        raise ParameterError(
+            "block_interval_s",
+            "too short",
+            f"long enough that at most {slots} blocks are under way",
+        )
+    heard = numpy.full((2 * slots, n), names.UNHEARD, numpy.int64)
+    heard[:slots] = state.heard
+    more = numpy.full(slots, -1, numpy.int64)
+    return state._replace(heard=heard, slot_block=numpy.concatenate([state.slot_block, more]))
+
+
+def _race(network: Network, schedule: Schedule, state: State, wheel: Wheel) -> Race:
+    return Race(
+        network=network,
+        schedule=schedule,
+        parent=state.block[:, names.PARENT].copy(),
+        height=state.block[:, names.HEIGHT].copy(),
+        accepted_by=state.block[:, names.ACCEPTED_BY].copy(),
+        delay_sum_ns=state.block[:, names.DELAY_SUM_NS].copy(),
+        reach_count=state.reach_count,
+        reached_ns=state.reached_ns,
+        tip=state.node[:, names.TIP].copy(),
+        histogram=state.histogram,
+        histogram_bin_ns=state.histogram_bin_ns,
+        node_delay_sum_ns=state.node_delay[:, 0].copy(),
+        node_deliveries=state.node_delay[:, 1].copy(),
+        uploads=state.uploads,
+        received_ns=state.received_ns if len(state.received_ns) else None,
+        accepted_ns=state.accepted_ns if len(state.accepted_ns) else None,
+        reorganisations=int(state.progress[names.REORGANISATIONS]),
+        reorganisation_depth_max=int(state.progress[names.REORG_DEPTH_MAX]),
+        events=int(state.progress[names.EVENTS]),
+        end_ns=int(state.progress[names.NOW]),
+        work={"buckets": int(wheel.control[OPENED]), "shift": int(wheel.control[SHIFT]),
+              "slots": len(state.slot_block), "capacity": len(wheel.pool)},
+    )  # fmt: skip

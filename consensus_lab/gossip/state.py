@@ -1,0 +1,98 @@
+"""The compiled path's memory: what the kernel reads and changes, as integer arrays.
+
+An event is packed into one integer: kind, slot, source node, directed link.  A *slot* is the
+working memory of one block that is still under way (which node has it, who announces it first); a
+block that everyone has, or that nobody can ask for any more, gives its slot back.  That keeps the
+memory at a few blocks times the number of nodes, however long the run.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy
+
+LINK_BITS, NODE_BITS, SLOT_BITS, LATENCY_BITS = 24, 20, 14, 40
+SOURCE_SHIFT = LINK_BITS
+SLOT_SHIFT = SOURCE_SHIFT + NODE_BITS
+KIND_SHIFT = SLOT_SHIFT + SLOT_BITS
+LINK_MASK = (1 << LINK_BITS) - 1
+NODE_MASK = (1 << NODE_BITS) - 1
+SLOT_MASK = (1 << SLOT_BITS) - 1
+LATENCY_MASK = (1 << LATENCY_BITS) - 1
+
+# Kinds of event.  ARRIVED: a long message's last byte is at the receiver's line; THROUGH: and is
+# through it.
+INV, GETDATA, ARRIVED, THROUGH, VALIDATED = range(5)
+
+# Columns of `node`; one row is one cache line.
+(UPLOAD, DOWNLOAD, INV_NS, REQUEST_NS, UPLOAD_FREE, DOWNLOAD_FREE, PROCESSOR_FREE, TIP) = range(8)
+
+# What `heard[slot, node]` holds when it is not the time of the first announcement under way.
+UNHEARD = (1 << 63) - 1
+REQUESTED, RECEIVED, ACCEPTED = -1, -2, -3
+
+# Columns of `block`; row 0 is the genesis block.
+(SLOT, PARENT, HEIGHT, FOUND_NS, MINER, WIRE_BYTES, VALIDATION_NS, ACCEPTED_BY, DELAY_SUM_NS,
+ PENDING, TIPS, ORPHANS, NEXT_REACH, IS_NEEDED) = range(14)  # fmt: skip
+BLOCK_COLUMNS = 14
+NO_SLOT = -1
+
+# Rows of `progress`.
+FOUND, ORPHAN_COUNT, REORGANISATIONS, REORG_DEPTH_MAX, DELIVERIES, EVENTS, NOW = range(7)
+PROGRESS_SIZE = 7
+
+# What the kernel says when it returns.
+DONE, PAUSED, NEEDS_EVENTS, NEEDS_SLOTS, NEEDS_ORPHANS = range(5)
+
+
+class State(NamedTuple):
+    """Everything but the event queue; arrays are changed in place.
+
+    Attributes
+    ----------
+    offset : int64, n + 1
+        First directed link of each node.
+    link : int64
+        Receiver (upper bits) and latency in nanoseconds (lower 40 bits) of each directed link.
+    node : int64, (n, 8)
+    heard : int64, (slots, n)
+        Per block under way and node: `UNHEARD`, the time at which the first announcement will
+        arrive, or how far the node has got.
+    slot_block : int64, slots
+        Which block uses the slot, -1 for none.
+    block : int64, (blocks + 1, 14)
+    orphan : int64, (capacity, 3)
+        Slot of the missing parent, slot of the orphan, node; in order of arrival.
+    progress : int64
+    reach_count : int64
+        Numbers of nodes, ascending, whose moments are recorded per block.
+    reached_ns : int64, (blocks + 1, len(reach_count))
+        Delay until that many nodes had accepted the block; -1 if they never did.
+    histogram : int64
+        Deliveries by delay, in bins of `histogram_bin_ns`; the last bin takes the rest.
+    node_delay : int64, (n, 2)
+        Sum of delays in nanoseconds, and deliveries, per node.
+    uploads : int64, n
+        Blocks sent by each node.
+    received_ns, accepted_ns : int64, (blocks + 1, n) or (0, 0)
+        Everything, when asked for; -1 for never.
+    histogram_bin_ns : int
+    """
+
+    offset: numpy.ndarray
+    link: numpy.ndarray
+    node: numpy.ndarray
+    heard: numpy.ndarray
+    slot_block: numpy.ndarray
+    block: numpy.ndarray
+    orphan: numpy.ndarray
+    progress: numpy.ndarray
+    reach_count: numpy.ndarray
+    reached_ns: numpy.ndarray
+    histogram: numpy.ndarray
+    node_delay: numpy.ndarray
+    uploads: numpy.ndarray
+    received_ns: numpy.ndarray
+    accepted_ns: numpy.ndarray
+    histogram_bin_ns: int
