@@ -16,7 +16,7 @@ after more others than that would take effect again; the limit is far above what
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from consensus_lab.node import CONTROL_SIZE_BYTES, ParameterError, message_size
 
@@ -77,6 +77,30 @@ class Refused(NamedTuple):
 
     reason: str
     detail: str = ""
+
+
+class StateMachine(Protocol):
+    """What a replicated log drives: handed to a node's constructor, told of commands in order."""
+
+    def check(self, command: Any) -> None:
+        """Raise `ProtocolViolation` for a command that must not be proposed (size, quota)."""
+        ...
+
+    def apply(self, index: int, command: Any) -> Any:
+        """Let a command take effect, and give its result; the same on every replica."""
+        ...
+
+    def read(self, query: Any) -> Any:
+        """Answer a query from the present state; changes nothing."""
+        ...
+
+    def snapshot(self) -> Any:
+        """The present state as an immutable value, with `size_bytes` if it is to be charged."""
+        ...
+
+    def restore(self, snapshot: Any) -> None:
+        """Replace the present state by a snapshot."""
+        ...
 
 
 class Sessions:
