@@ -13,12 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from consensus_lab.constants import BLOCK_SIZE_BYTES_MAX, HEADER_SIZE_BYTES
 from consensus_lab.nakamoto.encoding import NULL_ID, ByteReader, compact_size, sha256d
 from consensus_lab.nakamoto.header import BlockHeader, check_proof_of_work, read_header
 from consensus_lab.nakamoto.merkle import MerkleRoot, merkle_root
 from consensus_lab.nakamoto.script import count_signature_operations, push_number
 from consensus_lab.nakamoto.transaction import (
-    BASE_SIZE_BYTES_MAX,
     WITNESS_SCALE,
     Transaction,
     TransactionOutput,
@@ -27,7 +27,7 @@ from consensus_lab.nakamoto.transaction import (
 )
 from consensus_lab.node import ProtocolViolation
 
-WEIGHT_MAX = BASE_SIZE_BYTES_MAX * WITNESS_SCALE
+WEIGHT_MAX = BLOCK_SIZE_BYTES_MAX * WITNESS_SCALE
 SIGNATURE_OPERATION_COST_MAX = 80_000
 """Bound for a block; one outside a witness costs four (BIP 141)."""
 
@@ -72,13 +72,15 @@ class Block:
     def base_size_bytes(self) -> int:
         """Size without witnesses, which the 1 MB limit is about."""
         count_size = len(compact_size(len(self.transactions)))
-        return 80 + count_size + sum(len(item.base_bytes) for item in self.transactions)
+        return (
+            HEADER_SIZE_BYTES + count_size + sum(len(item.base_bytes) for item in self.transactions)
+        )
 
     @cached_property
     def size_bytes(self) -> int:
         """Size on the wire."""
         count_size = len(compact_size(len(self.transactions)))
-        return 80 + count_size + sum(item.size_bytes for item in self.transactions)
+        return HEADER_SIZE_BYTES + count_size + sum(item.size_bytes for item in self.transactions)
 
     @property
     def weight(self) -> int:
@@ -153,7 +155,7 @@ def check_block_contents(block: Block) -> None:
         raise ProtocolViolation("bad-txns-duplicate")
     transactions = block.transactions
     is_too_long = len(transactions) * WITNESS_SCALE > WEIGHT_MAX
-    if not transactions or is_too_long or block.base_size_bytes > BASE_SIZE_BYTES_MAX:
+    if not transactions or is_too_long or block.base_size_bytes > BLOCK_SIZE_BYTES_MAX:
         raise ProtocolViolation("bad-blk-length", f"{block.base_size_bytes} bytes")
     if not transactions[0].is_coinbase:
         raise ProtocolViolation("bad-cb-missing")

@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 
+from consensus_lab.constants import MEDIAN_TIME_SPAN_BLOCKS
 from consensus_lab.nakamoto.encoding import display_id
 from consensus_lab.nakamoto.header import (
-    MEDIAN_TIME_BLOCKS,
     BlockHeader,
     block_work,
     check_proof_of_work,
@@ -202,10 +202,10 @@ class BlockTree:
         """Median of its time and those of up to ten ancestors, Unix seconds."""
         times: list[int] = []
         current: BlockNode | None = node
-        while current is not None and len(times) < MEDIAN_TIME_BLOCKS:
+        while current is not None and len(times) < MEDIAN_TIME_SPAN_BLOCKS:
             times.append(current.header.time_s)
             current = current.parent
-        missing = MEDIAN_TIME_BLOCKS - len(times)
+        missing = MEDIAN_TIME_SPAN_BLOCKS - len(times)
         if missing and self.start.earlier_times_s:
             times += self.start.earlier_times_s[-missing:]
         return median_time_past(times)

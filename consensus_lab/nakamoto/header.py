@@ -16,12 +16,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+from consensus_lab.constants import (
+    FUTURE_TIME_S_MAX,
+    HEADER_SIZE_BYTES,
+    MEDIAN_TIME_SPAN_BLOCKS,
+)
 from consensus_lab.nakamoto.encoding import NULL_ID, ByteReader, display_id, sha256d
 from consensus_lab.node import ProtocolViolation
 
-HEADER_SIZE_BYTES = 80
-MEDIAN_TIME_BLOCKS = 11
-FUTURE_TIME_S_MAX = 2 * 60 * 60
 DIFFICULTY_1_NBITS = 0x1D00FFFF
 """Target of the genesis block, where difficulty is 1."""
 
@@ -178,7 +180,7 @@ def median_time_past(times_s: Sequence[int]) -> int:
     >>> median_time_past([5, 1, 4]), median_time_past([5, 1])
     (4, 5)
     """
-    assert 1 <= len(times_s) <= MEDIAN_TIME_BLOCKS
+    assert 1 <= len(times_s) <= MEDIAN_TIME_SPAN_BLOCKS
     return sorted(times_s)[len(times_s) // 2]
 
 

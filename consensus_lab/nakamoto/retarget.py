@@ -17,11 +17,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from consensus_lab.constants import BLOCK_INTERVAL_S, RETARGET_INTERVAL_BLOCKS
 from consensus_lab.nakamoto.header import nbits_to_target, target_to_nbits
 from consensus_lab.node import ParameterError
 
-TARGET_SPACING_S = 600
-RETARGET_INTERVAL_BLOCKS = 2016
+TARGET_SPACING_S = int(BLOCK_INTERVAL_S)
 CLAMP_FACTOR = 4
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from consensus_lab.constants import BLOCK_SIZE_BYTES_MAX
 from consensus_lab.nakamoto.encoding import (
     NULL_ID,
     ByteReader,
@@ -42,9 +43,6 @@ LOCK_TIME_THRESHOLD = 500_000_000
 """Lock times below are block heights, from here on Unix seconds."""
 
 COINBASE_SCRIPT_SIZE_BYTES = (2, 100)
-BASE_SIZE_BYTES_MAX = 1_000_000
-"""The block size limit, 1 MB, which a single transaction must keep too (without witnesses)."""
-
 WITNESS_SCALE = 4
 """A byte outside the witness weighs as much as four inside (BIP 141)."""
 
@@ -269,7 +267,7 @@ def check_transaction(transaction: Transaction) -> None:
         raise ProtocolViolation("bad-txns-vin-empty")
     if not transaction.outputs:
         raise ProtocolViolation("bad-txns-vout-empty")
-    if len(transaction.base_bytes) > BASE_SIZE_BYTES_MAX:
+    if len(transaction.base_bytes) > BLOCK_SIZE_BYTES_MAX:
         raise ProtocolViolation("bad-txns-oversize", f"{len(transaction.base_bytes)} bytes")
     _check_amounts(transaction.outputs)
     previous = [item.previous for item in transaction.inputs]
