@@ -74,6 +74,8 @@ class RaftConfig:
         Entries kept behind a snapshot for slow followers.
     read_retry_ticks : int
         A read round without an answer is asked again after that many ticks.
+    snapshot_timeout_ticks : int
+        A snapshot without an answer for one to two times that many ticks is taken for lost.
     """
 
     election_tick: int = ETCD_ELECTION_TIMEOUT_MS // ETCD_HEARTBEAT_INTERVAL_MS
@@ -95,6 +97,7 @@ class RaftConfig:
     snapshot_entries: int | None = 10_000
     catch_up_entries: int = 5_000
     read_retry_ticks: int = 5
+    snapshot_timeout_ticks: int = 50
 
     def __post_init__(self) -> None:
         self._check_counts()
@@ -125,6 +128,7 @@ class RaftConfig:
         for name, least in (
             ("election_tick", 2), ("heartbeat_tick", 1), ("tick_ns", 1),
             ("inflight_messages_max", 1), ("catch_up_entries", 0), ("read_retry_ticks", 1),
+            ("snapshot_timeout_ticks", 1),
         ):  # fmt: skip
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:

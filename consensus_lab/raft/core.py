@@ -103,8 +103,9 @@ class RaftCore:
         See the module's theory of operation.
     stored_snapshot : Snapshot or None
         The latest snapshot of the own state machine, for followers that need one.
-    refused : list of (Entry, str)
-        Membership changes that this leader put an empty entry in place of, and why.
+    refused : list of (int, Entry, str)
+        Membership changes that this leader put an empty entry in place of: who proposed them, and
+        why.
     """
 
     __slots__ = (
@@ -152,7 +153,7 @@ class RaftCore:
         self.read_only = ReadOnly()
         self.read_states: list[ReadState] = []
         self.pending_reads: list[msg.MsgReadIndex] = []
-        self.refused: list[tuple[Entry, str]] = []
+        self.refused: list[tuple[NodeId, Entry, str]] = []
         self.stored_snapshot: Snapshot | None = None
         self.has_changed = False
         self.handlers = HANDLERS[Role.FOLLOWER]

@@ -54,6 +54,18 @@ class MsgProp(NamedTuple):
         return CONTROL_SIZE_BYTES + entries_size(self.entries)
 
 
+class MsgPropRefused(NamedTuple):
+    """The leader put an empty entry in place of a membership change, and why.
+
+    etcd has no such message: there the client waits until it gives up.
+    """
+
+    sender: NodeId
+    term: int
+    request_id: Hashable
+    reason: str
+
+
 class MsgApp(NamedTuple):
     """AppendEntries: `entries` follow the one at (`log_term`, `index`) (Raft §5.3)."""
 

@@ -14,12 +14,13 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from consensus_lab.node import NodeId
 from consensus_lab.raft import sending
 from consensus_lab.raft.entries import (
     NONE,
     ConfChange,
     ConfState,
-    Entry,
+    Entries,
     EntryType,
     conf_change_of,
     proposed,
@@ -43,13 +44,13 @@ def propose(core: RaftCore, message: MsgProp) -> None:
     entries = message.entries
     for position, entry in enumerate(entries):
         if entry.type is not EntryType.NORMAL:
-            entries = _check_change(core, entries, position)
+            entries = _check_change(core, message.sender, entries, position)
     if not sending.append_as_leader(core, entries):
         raise ProposalDropped("too much is uncommitted")
     sending.broadcast_append(core)
 
 
-def _check_change(core: RaftCore, entries: tuple[Entry, ...], position: int) -> tuple[Entry, ...]:
+def _check_change(core: RaftCore, origin: NodeId, entries: Entries, position: int) -> Entries:
     """Let a membership change pass, or put an empty entry in its place."""
     entry = entries[position]
     change = conf_change_of(entry)
@@ -64,7 +65,8 @@ def _check_change(core: RaftCore, entries: tuple[Entry, ...], position: int) -> 
     elif not core.configuration.is_joint and not change.changes:
         failure = "not in joint state; refusing empty conf change"
     if failure and core.config.validates_changes:
-        core.refused.append((entry, failure))
+        core.refused.append((origin, entry, failure))
+        core.has_changed = True
         return (*entries[:position], proposed(None), *entries[position + 1 :])
     core.pending_conf_index = core.log.last_index + position + 1
     return entries

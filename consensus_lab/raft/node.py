@@ -1,0 +1,508 @@
+"""A Raft server as a `Node`: messages, timers and client requests in, ordered effects out.
+
+Theory of operation.  The protocol is the core's; this file turns what the core wants into effects
+in the one order that is safe and fast (thesis §10.2.1):
+
+1. what rests on nothing new goes out at once: the leader's appends leave before its own disk has
+   the entries, so both writes run at the same time;
+2. `Persist` of term, vote and entries;
+3. votes and answers to appends, which rest on 2; those to the node itself are how it counts its
+   own vote and its own disk;
+4. `Apply` of what is committed, and `Reply` to the clients that wait here for it.
+
+Client requests (essay, steps 6-10).  A node that is not the leader passes a command on; while no
+leader is known commands wait, as in etcd.  Who took a request answers it, when it has applied it.
+A request that reaches the log twice, because someone sent it again, takes effect once
+(`client.Sessions`).  Linearizable reads are gathered: all that arrive while one round of ReadIndex
+is under way share the next (etcd server, linearizableReadLoop).
+
+Time.  Either a "tick" each `tick_ns`, counted by the core as in etcd, or, with
+`election_timeout_range_ns`, timeouts drawn to the nanosecond as in the Raft paper (`timeouts`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any
+
+from consensus_lab.client import Query, Refused, Request, Sessions, StateMachine
+from consensus_lab.node import (
+    Apply,
+    Disk,
+    Effects,
+    NodeId,
+    Note,
+    ParameterError,
+    ProtocolViolation,
+    Reply,
+    Send,
+)
+from consensus_lab.raft.config import RaftConfig
+from consensus_lab.raft.core import RaftCore, RandomSource
+from consensus_lab.raft.disk import HARD_STATE, SNAPSHOT, Outcome, Writer, read_log
+from consensus_lab.raft.entries import (
+    EMPTY_HARD_STATE,
+    NONE,
+    ConfState,
+    Entry,
+    EntryType,
+    Snapshot,
+    conf_change_of,
+    entries_size,
+    payloads_size,
+    proposed,
+)
+from consensus_lab.raft.membership import MembershipError
+from consensus_lab.raft.messages import (
+    LOCAL_TYPES,
+    MsgForgetLeader,
+    MsgHup,
+    MsgProp,
+    MsgPropRefused,
+    MsgTransferLeader,
+    ProposalDropped,
+)
+from consensus_lab.raft.reading import Reads
+from consensus_lab.raft.reconfiguration import applied_to, apply_change
+from consensus_lab.raft.requests import (
+    Campaign,
+    ChangeMembership,
+    ForgetLeader,
+    RoleChange,
+    SerializableQuery,
+    TransferLeadership,
+)
+from consensus_lab.raft.storage import reduce_uncommitted
+from consensus_lab.raft.timeouts import SnapshotWatch, Ticks, Timeouts
+
+PROPOSALS_WAITING_MAX = 100_000
+"""Commands that a node holds while it knows no leader; more are refused as "busy"."""
+
+
+class RaftNode:
+    """One Raft server.
+
+    Parameters
+    ----------
+    node_id : int
+        At least 1.
+    disk : Disk
+        What survived the last crash; empty at the first start.
+    members : iterable of int
+        The voters of the cluster's first configuration, the same on every node.  A node that is
+        to be added later starts with the same list, without itself in it.
+    machine : StateMachine
+        What committed commands are applied to; fresh, it is brought up to date from disk.
+    random_source : RandomSource
+        For election timeouts.
+    config : RaftConfig, optional
+    learners : iterable of int, optional
+        Learners of the first configuration.
+
+    Attributes
+    ----------
+    core : RaftCore
+        The protocol's state.
+    machine : StateMachine
+    sessions : Sessions
+        Requests that took effect.
+
+    Examples
+    --------
+    >>> import random
+    >>> from consensus_lab.kv import KeyValueStore
+    >>> node = RaftNode(1, {}, members=[1], machine=KeyValueStore(), random_source=random.Random(1))
+    >>> [type(effect).__name__ for effect in node.start(0)]
+    ['SetTimer']
+    """
+
+    __slots__ = (
+        "_clock", "_known", "_queue", "_snapshot_watch", "_submits", "_transfer", "_waiting",
+        "_writer", "config", "core", "machine", "node_id", "reads", "sessions",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        node_id: NodeId,
+        disk: Disk,
+        *,
+        members: Iterable[NodeId],
+        machine: StateMachine,
+        random_source: RandomSource,
+        config: RaftConfig | None = None,
+        learners: Iterable[NodeId] = (),
+    ) -> None:
+        if not isinstance(node_id, int) or node_id < 1:
+            raise ParameterError("node_id", node_id, "an integer of at least 1")
+        self.config = config = config or RaftConfig()
+        self.node_id = node_id
+        self.machine = machine
+        self.sessions = Sessions()
+        snapshot: Snapshot | None = disk.get(SNAPSHOT)
+        if snapshot is None:
+            conf_state = first_configuration(members, learners)
+        else:
+            conf_state = snapshot.conf_state
+            self._restore_machine(snapshot)
+        self.core = RaftCore(
+            node_id, config, random_source,
+            log=read_log(disk, applying_bytes_max=config.applying_bytes_max),
+            hard_state=disk.get(HARD_STATE, EMPTY_HARD_STATE),
+            conf_state=conf_state,
+            applied=0 if snapshot is None else snapshot.index,
+        )  # fmt: skip
+        self.core.stored_snapshot = snapshot
+        self.core.has_changed = True
+        self._writer = Writer(disk)
+        self._known = (self.core.role, self.core.term, NONE)
+        self._clock: Ticks | Timeouts = (
+            Ticks(config, random_source)
+            if config.election_timeout_range_ns is None
+            else Timeouts(config, random_source)
+        )
+        self._snapshot_watch = SnapshotWatch(config)
+        self._waiting: dict[Hashable, None] = {}
+        self._queue: deque[Entry] = deque()
+        self._transfer: TransferLeadership | None = None
+        self.reads = Reads(node_id, machine, config)
+        self._submits: dict[type, Callable[[Any, int], Effects]] = {
+            Request: self._submit_request,
+            Query: self._submit_query,
+            SerializableQuery: self._submit_serializable,
+            ChangeMembership: self._submit_change,
+            TransferLeadership: self._submit_transfer,
+            Campaign: self._submit_campaign,
+            ForgetLeader: self._submit_forget,
+        }
+
+    # The Node contract.
+
+    def start(self, now: int) -> Effects:
+        """Set the timers, and apply again what the disk says is committed."""
+        self.reads.begin_life(now)
+        return [*self._clock.start(now), *self._flush()]
+
+    def receive(self, sender: NodeId, message: Any, now: int) -> Effects:
+        """A message from a peer, or from this node to itself."""
+        core = self.core
+        kind = type(message)
+        if kind in LOCAL_TYPES:
+            return [Note("violation", (sender, "raft: cannot step raft local message"))]
+        if kind is MsgPropRefused:
+            return self._refused_elsewhere(message)
+        clock = self._clock
+        clock.before(core, now)
+        try:
+            core.step(message)
+        except ProposalDropped as dropped:
+            return [Note("dropped", (sender, dropped.detail))]
+        effects: Effects
+        if core.has_changed:
+            effects = self._flush()
+        else:
+            effects = core.messages  # type: ignore[assignment]  # A list of Send is one of effects.
+            if effects:
+                core.messages = []
+        return clock.after(core, now, effects)
+
+    def timer(self, name: str, now: int) -> Effects:
+        """A timer that this node set went off."""
+        core = self.core
+        if name == "read":
+            return self._retry_read(now)
+        clock = self._clock
+        clock.fire(core, name, now)
+        if core.is_leader:
+            self._snapshot_watch.look(core, now)
+        effects: Effects
+        if core.has_changed:
+            effects = self._flush()
+        else:
+            effects = core.messages  # type: ignore[assignment]
+            core.messages = []
+        return clock.again(core, name, now, effects)
+
+    def submit(self, command: Any, now: int) -> Effects:
+        """A client asks something of this node: see `client` and `requests` for what.
+
+        Raises
+        ------
+        ParameterError
+            For anything else.
+        """
+        handler = self._submits.get(type(command))
+        if handler is None:
+            names = sorted(kind.__name__ for kind in self._submits)
+            raise ParameterError("command", command, "one of " + ", ".join(names))
+        self._clock.before(self.core, now)
+        return self._clock.after(self.core, now, handler(command, now))
+
+    # What clients ask.
+
+    def _submit_request(self, request: Request, now: int) -> Effects:
+        del now
+        request_id = request.request_id
+        if request_id in self.sessions:
+            return [Reply(request_id, self.sessions.result(request_id))]
+        try:
+            self.machine.check(request.command)
+        except ProtocolViolation as violation:
+            return [Reply(request_id, Refused(violation.rule, violation.detail))]
+        return self._propose(request_id, proposed(request))
+
+    def _submit_change(self, request: ChangeMembership, now: int) -> Effects:
+        del now
+        core = self.core
+        change = request.change._replace(context=request.request_id)
+        if core.is_leader and core.pending_conf_index <= core.log.applied:
+            try:
+                core.changer().change(change)
+            except MembershipError as error:
+                return [Reply(request.request_id, Refused(error.rule))]
+        return self._propose(request.request_id, proposed(change, EntryType.CONF_CHANGE_V2))
+
+    def _propose(self, request_id: Hashable, entry: Entry) -> Effects:
+        """Hand an entry to the core, or keep it until a leader is known."""
+        core = self.core
+        if core.lead == NONE:
+            if len(self._queue) >= PROPOSALS_WAITING_MAX:
+                return [Reply(request_id, Refused("busy", "no leader is known"))]
+            self._waiting[request_id] = None
+            self._queue.append(entry)
+            return []
+        self._waiting[request_id] = None
+        try:
+            core.step(MsgProp(self.node_id, 0, (entry,)))
+        except ProposalDropped as dropped:
+            del self._waiting[request_id]
+            return [Reply(request_id, Refused(dropped.rule, dropped.detail))]
+        return self._flush()
+
+    def _propose_queued(self, effects: Effects) -> None:
+        """A leader is known: propose what has waited for one."""
+        queue, self._queue = self._queue, deque()
+        for entry in queue:
+            try:
+                self.core.step(MsgProp(self.node_id, 0, (entry,)))
+            except ProposalDropped as dropped:
+                request_id = _request_id(entry)
+                self._waiting.pop(request_id, None)
+                effects.append(Reply(request_id, Refused(dropped.rule, dropped.detail)))
+
+    def _submit_query(self, query: Query, now: int) -> Effects:
+        effects = self.reads.add(query, now)
+        if effects:
+            self.core.step(self.reads.message())
+            effects.extend(self._flush())
+        return effects
+
+    def _retry_read(self, now: int) -> Effects:
+        """The present read round is late: its messages were lost, or there was no leader."""
+        effects = self.reads.retry()
+        if effects:
+            self._clock.before(self.core, now)
+            self.core.step(self.reads.message())
+            effects.extend(self._flush())
+        return effects
+
+    def _submit_serializable(self, query: SerializableQuery, now: int) -> Effects:
+        del now
+        return [Reply(query.request_id, self.machine.read(query.query))]
+
+    def _submit_transfer(self, request: TransferLeadership, now: int) -> Effects:
+        del now
+        core = self.core
+        if core.lead == NONE or request.transferee not in core.voters:
+            reason = "no leader" if core.lead == NONE else "not a voter"
+            return [Reply(request.request_id, Refused("bad leader transferee", reason))]
+        self._transfer = request
+        core.has_changed = True
+        core.step(MsgTransferLeader(self.node_id, 0, request.transferee))
+        return self._flush()
+
+    def _submit_campaign(self, request: Campaign, now: int) -> Effects:
+        del request, now
+        self.core.step(MsgHup())
+        return self._flush()
+
+    def _submit_forget(self, request: ForgetLeader, now: int) -> Effects:
+        del request, now
+        self.core.step(MsgForgetLeader())
+        return self._flush()
+
+    # From the core's wishes to effects.
+
+    def _flush(self) -> Effects:
+        """Everything that the core wants done, in order; see the theory of operation."""
+        core = self.core
+        effects: Effects = core.messages  # type: ignore[assignment]
+        core.messages = []
+        while core.has_changed:
+            core.has_changed = False
+            self._write(effects)
+            if core.after_append:
+                effects.extend(core.after_append)
+                core.after_append = []
+            if core.log.has_next_committed():
+                self._apply(effects)
+            if core.read_states:
+                self._take_read_states(effects)
+            if core.refused:
+                self._tell_refused(effects)
+            if self._known != (core.role, core.term, core.lead):
+                self._role_changed(effects)
+            if core.messages:
+                effects.extend(core.messages)
+                core.messages = []
+        return effects
+
+    def _write(self, effects: Effects) -> None:
+        core, log, writer = self.core, self.core.log, self._writer
+        if log.snapshot is not None:
+            snapshot = log.snapshot
+            effects.append(writer.install(core.hard_state(), snapshot))
+            log.stable_snapshot_to(snapshot.index)
+            core.stored_snapshot = snapshot
+            self._restore_machine(snapshot)
+            applied_to(core, snapshot.index)
+            effects.append(Note("restored", (snapshot.index, snapshot.term)))
+            self._serve_reads(effects)
+        if log.handed_out != log.last_index:
+            entries = log.next_unstable()
+            effects.append(writer.append(core.hard_state(), entries))
+            # What follows in the effects waits for the write, so to the log it is done.
+            log.stable_to(log.last_index, log.last_term)
+        elif writer.differs(core.term, core.vote):
+            effects.append(writer.append(core.hard_state(), ()))
+
+    def _apply(self, effects: Effects) -> None:
+        """Apply what is committed (essay, step 10)."""
+        core, log = self.core, self.core.log
+        entries = log.next_committed()
+        log.accept_applying(entries)
+        machine, sessions, waiting = self.machine, self.sessions, self._waiting
+        for entry in entries:
+            index, data = entry.index, entry.data
+            effects.append(Apply(index, data))
+            if entry.type is not EntryType.NORMAL:
+                self._apply_change(effects, entry)
+                continue
+            if data is None:
+                continue
+            request_id = data.request_id
+            if request_id in sessions:
+                result = sessions.result(request_id)
+            else:
+                result = machine.apply(index, data.command)
+                sessions.record(request_id, result)
+            if request_id in waiting:
+                del waiting[request_id]
+                effects.append(Reply(request_id, result))
+        size_bytes = entries_size(entries) if log.applying_bytes_max is not None else 0
+        applied_to(core, entries[-1].index, size_bytes)
+        if core.config.uncommitted_size_bytes_max is not None:
+            reduce_uncommitted(core, payloads_size(entries))
+        if log.has_next_committed():
+            core.has_changed = True
+        self._serve_reads(effects)
+        self._maybe_compact(effects)
+
+    def _apply_change(self, effects: Effects, entry: Entry) -> None:
+        """Put a membership change into force; one that has become impossible changes nothing."""
+        change = conf_change_of(entry)
+        result: ConfState | Refused
+        try:
+            result = apply_change(self.core, change)
+        except MembershipError as error:
+            result = Refused(error.rule)
+        effects.append(Note("membership", result))
+        if change.context in self._waiting:
+            del self._waiting[change.context]
+            effects.append(Reply(change.context, result))
+
+    def _maybe_compact(self, effects: Effects) -> None:
+        """Take a snapshot and drop old entries, when enough were applied since the last."""
+        core, log, config = self.core, self.core.log, self.config
+        since = 0 if core.stored_snapshot is None else core.stored_snapshot.index
+        if config.snapshot_entries is None or log.applied - since < config.snapshot_entries:
+            return
+        term = log.term(log.applied)
+        assert term is not None
+        outcome = Outcome(self.machine.snapshot(), self.sessions.snapshot())
+        state = core.configuration.conf_state()
+        core.stored_snapshot = snapshot = Snapshot(log.applied, term, state, outcome)
+        log.compact(log.applied - config.catch_up_entries)
+        effects.append(
+            self._writer.compact(
+                core.hard_state(), snapshot, base_index=log.base_index, base_term=log.base_term
+            )
+        )
+        effects.append(Note("snapshot", (snapshot.index, snapshot.term)))
+
+    def _restore_machine(self, snapshot: Snapshot) -> None:
+        outcome: Outcome = snapshot.data
+        self.machine.restore(outcome.machine)
+        self.sessions.restore(outcome.sessions)
+
+    def _take_read_states(self, effects: Effects) -> None:
+        core = self.core
+        states, core.read_states = core.read_states, []
+        for state in states:
+            self.reads.confirmed(state)
+        self._serve_reads(effects)
+        more = self.reads.next_round()
+        if more:
+            core.step(self.reads.message())
+            effects.extend(more)
+
+    def _serve_reads(self, effects: Effects) -> None:
+        if self.reads.confirmed_rounds:
+            effects.extend(self.reads.serve(self.core.log.applied))
+
+    def _tell_refused(self, effects: Effects) -> None:
+        """Say who proposed a membership change that this leader put an empty entry for."""
+        refused, self.core.refused = self.core.refused, []
+        for origin, entry, reason in refused:
+            request_id = conf_change_of(entry).context
+            if origin != self.node_id:
+                notice = MsgPropRefused(self.node_id, 0, request_id, reason)
+                effects.append(Send(origin, notice))
+            elif request_id in self._waiting:
+                del self._waiting[request_id]
+                effects.append(Reply(request_id, Refused(reason)))
+
+    def _refused_elsewhere(self, message: MsgPropRefused) -> Effects:
+        if message.request_id not in self._waiting:
+            return []
+        del self._waiting[message.request_id]
+        return [Reply(message.request_id, Refused(message.reason))]
+
+    def _role_changed(self, effects: Effects) -> None:
+        core = self.core
+        self._known = (core.role, core.term, core.lead)
+        effects.append(Note("role", RoleChange(core.role, core.term, core.lead)))
+        if core.lead == NONE:
+            return
+        if self._queue:
+            self._propose_queued(effects)
+        if self._transfer is not None and core.lead == self._transfer.transferee:
+            effects.append(Reply(self._transfer.request_id, core.lead))
+            self._transfer = None
+
+
+def first_configuration(members: Iterable[NodeId], learners: Iterable[NodeId] = ()) -> ConfState:
+    """The configuration that a cluster starts with, checked."""
+    voters, others = tuple(sorted(members)), tuple(sorted(learners))
+    if not voters or len(set(voters)) != len(voters) or min(voters) < 1:
+        raise ParameterError("members", voters, "one or more different integers of at least 1")
+    if set(others) & set(voters) or len(set(others)) != len(others):
+        raise ParameterError("learners", others, "different integers that are not in members")
+    return ConfState(voters, learners=others)
+
+
+def _request_id(entry: Entry) -> Hashable:
+    """The request that an entry stands for."""
+    data = entry.data
+    identity: Hashable = data.context if entry.type is not EntryType.NORMAL else data.request_id
+    return identity
