@@ -144,10 +144,11 @@ def axes_of(
     if axes is None:
         figure = new_figure(width_in, height_in)
         return figure, figure.add_subplot()
-    return _figure_of(axes), axes
+    return figure_of(axes), axes
 
 
-def _figure_of(axes: Axes) -> Figure:
+def figure_of(axes: Axes) -> Figure:
+    """The figure, not the subfigure, that holds the axes."""
     figure = axes.get_figure(root=True)
     assert figure is not None, "the axes belong to no figure"
     return figure
@@ -262,7 +263,7 @@ def headline(axes: Axes, finding: str, detail: str = "") -> None:
     detail : str
         Replicates, seed, source: one line or two.
     """
-    width_in = axes.get_position().width * _figure_of(axes).get_size_inches()[0]
+    width_in = axes.get_position().width * figure_of(axes).get_size_inches()[0]
     below = textwrap.fill(detail, max(20, int(width_in * 15.5)))
     lines = below.count("\n") + 1 if below else 0
     above = textwrap.fill(finding, max(16, int(width_in * 11.5)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -47,7 +48,8 @@ class Flight(NamedTuple):
     sent_ns : int
         When the sender's network took it.
     arrived_ns : int or None
-        When it was received, or dropped at the receiver; None when nobody can say.
+        When it was received or dropped at the receiver, or usually would have met one that is
+        down; None when nobody can say.
     outcome : str
         `RECEIVED`, `LOST` or `PENDING`.
     message : object
@@ -147,8 +149,8 @@ def flights(records: Iterable[Record]) -> list[Flight]:
     for record in records:
         if record.event in ("receive", "drop") and record.number in sends:
             ends.setdefault(record.number, []).append(record)
-    took = [e.time_ns - sends[n].time_ns for n, es in ends.items() for e in es]
-    usual_ns = int(statistics.median([t for t in took if t > 0] or [0]))
+    usual_ns = _usual_ns(sends, ends)
+    lives = _lives(records)
     last_ns = records[-1].time_ns if records else 0
     found = []
     for number, sent in sends.items():
@@ -159,9 +161,11 @@ def flights(records: Iterable[Record]) -> list[Flight]:
             for end in ends.get(number, [])
         ]  # fmt: skip
         if not copies:
-            overdue = sent.time_ns + 4 * usual_ns < last_ns
-            lost = overdue or _is_down(records, sent.peer, sent.time_ns + usual_ns)
-            copies = [(None, LOST if lost else PENDING)]
+            due_ns = sent.time_ns + usual_ns
+            if not _is_up(lives.get(sent.peer, []), due_ns):
+                copies = [(due_ns, LOST)]
+            else:
+                copies = [(None, LOST if sent.time_ns + 4 * usual_ns < last_ns else PENDING)]
         found += [
             Flight(number, sent.kind, sent.node, sent.peer, sent.time_ns, *copy, sent.detail)
             for copy in copies
@@ -169,16 +173,25 @@ def flights(records: Iterable[Record]) -> list[Flight]:
     return found
 
 
-def _is_down(records: Iterable[Record], node: NodeId, time_ns: int) -> bool:
-    """True when the node's last crash up to that time was not followed by a restart."""
-    down = False
+def _usual_ns(sends: Mapping[int | None, Record], ends: Mapping[int | None, list[Record]]) -> int:
+    """The median time that messages took, of those that took any."""
+    took = [end.time_ns - sends[n].time_ns for n, copies in ends.items() for end in copies]
+    return int(statistics.median([time for time in took if time > 0] or [0]))
+
+
+def _lives(records: Iterable[Record]) -> dict[NodeId, list[tuple[int, bool]]]:
+    """Per node, when it went up or down, in the order of time."""
+    lives: dict[NodeId, list[tuple[int, bool]]] = {}
     for record in records:
-        if record.node == node and record.time_ns <= time_ns:
-            if record.event == "crash":
-                down = True
-            elif record.event in ("start", "restart"):
-                down = False
-    return down
+        if record.event in ("start", "crash", "restart") and record.node is not None:
+            lives.setdefault(record.node, []).append((record.time_ns, record.event != "crash"))
+    return lives
+
+
+def _is_up(life: list[tuple[int, bool]], time_ns: int) -> bool:
+    """True when the last change up to that time was not a crash."""
+    place = bisect_right(life, (time_ns, True))
+    return place == 0 or life[place - 1][1]
 
 
 def trace_frame(trace: Iterable[Record]) -> pandas.DataFrame:

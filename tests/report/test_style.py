@@ -49,11 +49,11 @@ def test_files_do_not_depend_on_the_process_its_hash_seed_or_the_users_settings(
     code = (
         "import sys, hashlib, matplotlib; matplotlib.rcParams['font.size'] = 20\n"
         "sys.path.insert(0, sys.argv[1])\n"
-        "from test_style import example, style\n"
+        "from tests.report.test_style import example, style\n"
         "for kind in ('svg', 'png'):\n"
         "    print(hashlib.sha256(style.render(example(), kind)).hexdigest())\n"
     )
-    here = __file__.rsplit("/", 1)[0]
+    here = __file__.rsplit("/", 3)[0]
     outputs = {
         subprocess.run(
             [sys.executable, "-c", code, here], capture_output=True, text=True, check=True,

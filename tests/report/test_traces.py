@@ -1,69 +1,12 @@
 """Traces as frames and text, of runs of the real engine."""
 
-from typing import NamedTuple
-
 import pandas
 import pytest
 
-from consensus_lab.node import Apply, Note, ParameterError, Persist, Reply, Send, SetTimer
+from consensus_lab.node import ParameterError
 from consensus_lab.report import traces
-from consensus_lab.sim.engine import Engine
-from consensus_lab.sim.links import Link
-from consensus_lab.sim.process import Host
-from consensus_lab.sim.trace import EVENTS, Record, Trace
-
-MS = 1_000_000
-
-
-class Ask(NamedTuple):
-    value: int
-    size_bytes: int = 120
-
-
-class Answer(NamedTuple):
-    value: int
-
-
-class Collector:
-    """Asks all others when a client submits, applies when two have answered."""
-
-    def __init__(self, node_id, disk):
-        self.node_id = node_id
-        self.answers = 0
-        self.restarted = bool(disk)
-
-    def start(self, now):
-        return [SetTimer("wake", 40 * MS)] if self.node_id == 1 else []
-
-    def timer(self, name, now):
-        return [Note("awake", name)]
-
-    def submit(self, command, now):
-        self.answers = 0
-        return [Send(other, Ask(command)) for other in (2, 3)]
-
-    def receive(self, sender, message, now):
-        if isinstance(message, Ask):
-            return [Persist((("value", message.value),)), Send(sender, Answer(message.value))]
-        self.answers += 1
-        if self.answers == 2:
-            return [Note("decided", message.value), Apply(1, message.value), Reply("r1", "ok")]
-        return []
-
-
-def run(**link):
-    trace = Trace()
-    engine = Engine(
-        Collector, [1, 2, 3], seed=3, trace=trace, links=Link(MS, **link), hosts=Host(fsync_ns=MS)
-    )
-    engine.submit(1, 7, at_ns=2 * MS)
-    engine.run(until_ns=20 * MS)
-    engine.crash(3)
-    engine.submit(1, 8)
-    engine.at(30 * MS, lambda: engine.restart(3))
-    engine.run(until_ns=60 * MS)
-    engine.fault("partition", "1 | 2 3")
-    return trace
+from consensus_lab.sim.trace import EVENTS, Record
+from tests.report.examples import MS, run
 
 
 def test_a_frame_has_one_row_per_record_and_survives_parquet(tmp_path):
@@ -88,12 +31,13 @@ def test_messages_have_their_latency_and_fate():
     assert list(arrived["size_bytes"]) == [120, 120, 100, 100, 120, 100]
     to_the_dead = frame[frame["outcome"] == "lost"]
     assert list(to_the_dead["receiver"]) == [3]
-    assert to_the_dead["arrived_ns"].isna().all()
+    assert list(to_the_dead["arrived_ns"] - to_the_dead["sent_ns"]) == [MS]
 
 
 def test_a_lossy_link_shows_lost_messages():
     frame = traces.message_frame(run(loss=1.0))
     assert set(frame["outcome"]) == {"lost"}
+    assert frame["arrived_ns"].isna().all()
 
 
 def test_a_duplicated_message_is_two_copies_with_one_number():
