@@ -18,7 +18,6 @@ from consensus_lab.gossip.state import (
     ACCEPTED_BY,
     ARRIVED,
     DELAY_SUM_NS,
-    DELIVERIES,
     DONE,
     DOWNLOAD,
     DOWNLOAD_FREE,
@@ -43,6 +42,7 @@ from consensus_lab.gossip.state import (
     NODE_MASK,
     NOW,
     ORPHAN_COUNT,
+    ORPHANED,
     ORPHANS,
     PARENT,
     PAUSED,
@@ -219,6 +219,7 @@ def receive(state, wheel, now, block, what):
     state.orphan[place, 1] = slot
     state.orphan[place, 2] = receiver
     state.progress[ORPHAN_COUNT] = place + 1
+    state.progress[ORPHANED] += 1
     state.block[block, ORPHANS] += 1
     if state.heard[parent_slot, receiver] >= 0:
         state.heard[parent_slot, receiver] = REQUESTED
@@ -315,7 +316,6 @@ def record(state, now, block, node):
     state.histogram[min(delay // state.histogram_bin_ns, len(state.histogram) - 1)] += 1
     state.node_delay[node, 0] += delay
     state.node_delay[node, 1] += 1
-    state.progress[DELIVERIES] += 1
     if len(state.accepted_ns) > 0:
         state.accepted_ns[block, node] = now
 

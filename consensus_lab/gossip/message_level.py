@@ -107,6 +107,7 @@ def _race(
         accepted_ns=accepted,
         reorganisations=sum(node.reorganisations for node in nodes),
         reorganisation_depth_max=max(node.reorganisation_depth_max for node in nodes),
+        orphans=sum(node.orphans_kept for node in nodes),
         events=engine.events,
         end_ns=engine.now,
     )

@@ -38,6 +38,8 @@ class Race:
         Everything, when it was asked for; -1 for never.
     reorganisations, reorganisation_depth_max : int
         Over all nodes: how often a node left a block for a better branch; most blocks left.
+    orphans : int
+        How often a node got a block before its parent.
     events : int
         Handled by the run that made this.
     end_ns : int
@@ -64,6 +66,7 @@ class Race:
     accepted_ns: numpy.ndarray | None
     reorganisations: int
     reorganisation_depth_max: int
+    orphans: int
     events: int
     end_ns: int
     work: dict[str, int] = field(default_factory=dict)

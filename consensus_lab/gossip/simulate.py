@@ -189,6 +189,7 @@ def _race(network: Network, schedule: Schedule, state: State, wheel: Wheel) -> R
         accepted_ns=state.accepted_ns if len(state.accepted_ns) else None,
         reorganisations=int(state.progress[names.REORGANISATIONS]),
         reorganisation_depth_max=int(state.progress[names.REORG_DEPTH_MAX]),
+        orphans=int(state.progress[names.ORPHANED]),
         events=int(state.progress[names.EVENTS]),
         end_ns=int(state.progress[names.NOW]),
         work={"buckets": int(wheel.control[OPENED]), "shift": int(wheel.control[SHIFT]),

@@ -196,8 +196,10 @@ class RelayNode:
         self.validating: dict[int, AbstractBlock] = {}
         # When the processor has validated all that it has begun.
         self.processor_free_ns = 0
-        # History, for whoever measures: blocks sent, branches left, most blocks taken back.
+        # History, for whoever measures: blocks sent, orphans kept, branches left, most blocks
+        # taken back at once.
         self.blocks_sent = 0
+        self.orphans_kept = 0
         self.reorganisations = 0
         self.reorganisation_depth_max = 0
         self.was_restarted = bool(disk)
@@ -270,6 +272,7 @@ class RelayNode:
             effects.append(self._validate(block, now))
             return effects
         self.tree.keep_orphan(block)
+        self.orphans_kept += 1
         if not self._has(block.parent) and block.parent not in self.requested:
             effects.append(self._request(block.parent, sender))
         return effects

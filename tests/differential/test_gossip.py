@@ -28,6 +28,7 @@ def assert_same(fast: Race, slow: Race) -> None:
     for name in SAME_ARRAYS:
         numpy.testing.assert_array_equal(getattr(fast, name), getattr(slow, name), err_msg=name)
     assert fast.reorganisations == slow.reorganisations
+    assert fast.orphans == slow.orphans
     assert fast.reorganisation_depth_max == slow.reorganisation_depth_max
 
 
@@ -93,14 +94,18 @@ def test_compiled_relay_equals_the_engine(race):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("interval_s", [600.0, 5.0, 0.5])
-def test_compiled_relay_equals_the_engine_on_300_nodes(interval_s):
+@pytest.mark.parametrize(
+    ("n", "n_blocks", "interval_s"),
+    [(300, 12, 600.0), (300, 12, 5.0), (300, 40, 1.0), (60, 100, 1.0), (60, 100, 0.1)],
+)
+def test_compiled_relay_equals_the_engine_on_300_nodes(n, n_blocks, interval_s):
     """The largest size that the promise names, from no forks to nothing but forks."""
-    network = from_graph(topology.bitcoin(300, seed=7), seed=7)
-    schedule = draw_schedule(network, n_blocks=12, block_interval_s=interval_s, seed=7)
+    network = from_graph(topology.bitcoin(n, seed=7), seed=7)
+    schedule = draw_schedule(network, n_blocks=n_blocks, block_interval_s=interval_s, seed=7)
     validation = Validation(1_000_000, 20_000_000)
     fast = simulate(network, schedule, validation=validation, keep_all=True)
     assert_same(fast, message_level.simulate(network, schedule, validation=validation))
-    if interval_s == 0.5:
+    if interval_s <= 1.0:
         assert fast.stale_blocks() > 0
         assert fast.reorganisations > 0
+        assert fast.orphans > 50
