@@ -14,7 +14,7 @@ Two leaders at once are safe: the one with the lower ballot gets nothing more ch
 timers make that rare; they are all that stands against the livelock of duelling proposers.
 
 An acceptor that is asked by a candidate that lags far behind brings it up to date instead of
-promising.  So a Promise never carries more than `catch_up_slots_max` chosen slots and a window.
+promising.  So a Promise never carries more than `learn_count_max` chosen slots and a window.
 """
 
 from __future__ import annotations

@@ -50,11 +50,11 @@ class MultiPaxosParameters:
         Most commands and bytes in one Accept; one command may exceed the bytes alone.
     batch_delay_ns : int
         How long a command may wait for company; 0 sends at once.
-    snapshot_interval_slots : int
-        A replica takes a snapshot and trims its log each so many slots.
-    trailing_slots : int
+    snapshot_entries : int or None
+        A replica takes a snapshot and trims its log each so many slots; None is never.
+    catch_up_entries : int
         Slots that are kept behind a snapshot for replicas that lag a little.
-    catch_up_slots_max : int
+    learn_count_max : int
         Most slots in one Learn; a candidate that lags by more is brought up to date first.
     queue_count_max : int
         Most client operations that wait at one replica.
@@ -72,20 +72,22 @@ class MultiPaxosParameters:
     batch_count_max: int = 64
     batch_size_bytes_max: int = MEBIBYTE_BYTES
     batch_delay_ns: int = 0
-    snapshot_interval_slots: int = 10_000
-    trailing_slots: int = 1000
-    catch_up_slots_max: int = 500
+    snapshot_entries: int | None = 10_000
+    catch_up_entries: int = 5_000
+    learn_count_max: int = 500
     queue_count_max: int = 100_000
 
     def __post_init__(self) -> None:
         at_least = {
             "election_timeout_ns": 2, "heartbeat_interval_ns": 1, "window_slots": 1,
             "pipeline_batches_max": 1, "batch_count_max": 1, "batch_size_bytes_max": 1,
-            "batch_delay_ns": 0, "snapshot_interval_slots": 1, "trailing_slots": 0,
-            "catch_up_slots_max": 1, "queue_count_max": 1,
+            "batch_delay_ns": 0, "snapshot_entries": 1, "catch_up_entries": 0,
+            "learn_count_max": 1, "queue_count_max": 1,
         }  # fmt: skip
         for name, least in at_least.items():
             value = getattr(self, name)
+            if name == "snapshot_entries" and value is None:
+                continue
             if not isinstance(value, int) or value < least:
                 raise ParameterError(name, value, f"an integer of at least {least}")
         if self.heartbeat_interval_ns >= self.election_timeout_ns:

@@ -84,13 +84,13 @@ class Replica:
         """Let every chosen slot that has not yet done so take effect."""
         outcome = Outcome()
         log = self.log
-        interval = self.parameters.snapshot_interval_slots
+        interval = self.parameters.snapshot_entries
         while self.applied < log.chosen_index:
             self.applied += 1
             value = log.entries[self.applied].value
             outcome.effects.append(Apply(self.applied, value))
             self._take_effect(self.applied, value, outcome)
-            if self.applied % interval == 0:
+            if interval is not None and self.applied % interval == 0:
                 outcome.effects += self._take_snapshot()
         return outcome
 
@@ -113,7 +113,7 @@ class Replica:
         self.eras.forget_before(self.applied + 1)
         size = message_size(state) + sessions_size_bytes(sessions)
         snapshot = Snapshot(self.applied, state, sessions, self.eras.all(), size)
-        writes = self.log.compact(snapshot, trailing=self.parameters.trailing_slots)
+        writes = self.log.compact(snapshot, trailing=self.parameters.catch_up_entries)
         return [Note("snapshot", self.applied), Persist(tuple(writes), size)]
 
     def learn(self, first_slot: Slot, entries: tuple[Entry, ...]) -> Effects:
@@ -142,7 +142,7 @@ class Replica:
         if first_slot <= log.trimmed:
             assert log.snapshot is not None
             return [Send(laggard, InstallSnapshot(log.snapshot))]
-        entries = log.chosen_from(first_slot, count_max=self.parameters.catch_up_slots_max)
+        entries = log.chosen_from(first_slot, count_max=self.parameters.learn_count_max)
         size = entries_size_bytes(tuple(entry.value for entry in entries))
         return [Send(laggard, Learn(first_slot, entries, log.chosen_index, size))]
 
@@ -150,7 +150,7 @@ class Replica:
         """True for a candidate whose missing slots are trimmed, or too many for one Promise."""
         log = self.log
         lag = log.chosen_index - first_slot
-        return first_slot <= log.trimmed or lag >= self.parameters.catch_up_slots_max
+        return first_slot <= log.trimmed or lag >= self.parameters.learn_count_max
 
     @staticmethod
     def save(writes: Writes, entries: tuple[Entry, ...] = ()) -> Effects:

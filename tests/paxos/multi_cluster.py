@@ -1,0 +1,383 @@
+"""A Multi-Paxos cluster in the engine for the tests, watched by checkers that know the disks.
+
+The checkers count for themselves who has what on disk; they do not ask the replicas what is
+chosen.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from consensus_lab.client import Query, Refused, Request
+from consensus_lab.paxos.multi import MultiPaxosNode
+from consensus_lab.paxos.multi_log import SLOT
+from consensus_lab.paxos.multi_parameters import MultiPaxosParameters
+from consensus_lab.paxos.quorum import Quorums
+from consensus_lab.sim.engine import Engine
+from consensus_lab.sim.history import UNKNOWN, Operation
+from consensus_lab.sim.linearizability import check
+from consensus_lab.sim.links import Link, Links
+from consensus_lab.sim.models import KEY_VALUE, Append, CompareAndSwap, Delete, Get, Put
+from consensus_lab.sim.process import Host
+from consensus_lab.sim.streams import stream
+
+MS = 1_000_000
+SECOND = 1000 * MS
+
+
+class Cells:
+    """A state machine of cells, with the operations of `sim.models` as commands."""
+
+    def __init__(self) -> None:
+        self.cells: dict[Any, Any] = {}
+        self.applied = 0
+
+    def check(self, command: Any) -> None:
+        """Everything may be proposed."""
+
+    def apply(self, index: int, command: Any) -> Any:
+        """Carry out one command; a compare-and-swap says whether it did anything."""
+        assert index > self.applied, "The log goes forward only."
+        self.applied = index
+        old = self.cells.get(command.key, "")
+        if type(command) is CompareAndSwap:
+            if old == command.expected:
+                self.cells[command.key] = command.value
+            return old == command.expected
+        if type(command) is Append:
+            self.cells[command.key] = old + command.value
+        elif type(command) is Put:
+            self.cells[command.key] = command.value
+        else:
+            assert type(command) is Delete
+            self.cells.pop(command.key, None)
+        return None
+
+    def read(self, query: Get) -> Any:
+        """A cell's value."""
+        return self.cells.get(query.key, "")
+
+    def snapshot(self) -> Any:
+        """All cells."""
+        return (self.applied, tuple(self.cells.items()))
+
+    def restore(self, snapshot: Any) -> None:
+        """Become the snapshot."""
+        self.applied, cells = snapshot
+        self.cells = dict(cells)
+
+
+def parameters(members: Any = (1, 2, 3), **others: Any) -> MultiPaxosParameters:
+    """Fast timeouts for tests: 100 ms election timeout, 20 ms heartbeat."""
+    quorums = members if isinstance(members, Quorums) else Quorums(members)
+    settings = {"election_timeout_ns": 100 * MS, "heartbeat_interval_ns": 20 * MS, **others}
+    return MultiPaxosParameters(quorums, **settings)
+
+
+class Cluster:
+    """An engine with replicas, and what the outside saw of them."""
+
+    def __init__(
+        self,
+        settings: MultiPaxosParameters,
+        *,
+        seed: int = 1,
+        nodes: Any = None,
+        links: Links | Link | None = None,
+        host: Host | None = None,
+        node_class: type[MultiPaxosNode] = MultiPaxosNode,
+        machine: Any = Cells,
+        is_watched: bool = True,
+        trace: Any = None,
+    ) -> None:
+        self.settings = settings
+        self.node_ids = tuple(nodes or settings.quorums.acceptors)
+        self.boots: dict[int, int] = defaultdict(int)
+        self.applied: dict[int, Any] = {}
+        self.replies: dict[Any, Any] = {}
+        self.reply_times: dict[Any, int] = {}
+        self.notes: list[tuple[int, int, Any]] = []
+        self.accepted_by: dict[Any, set[int]] = defaultdict(set)
+        self.chosen: dict[int, Any] = {}
+        self.clients: list[Client] = []
+
+        def make(node_id: int, disk: Any) -> MultiPaxosNode:
+            self.boots[node_id] += 1
+            source = stream(seed, "node", node_id, self.boots[node_id])
+            return node_class(
+                node_id, disk, parameters=settings, machine=machine(), source=source
+            )
+
+        self.engine = Engine(
+            make,
+            self.node_ids,
+            seed=seed,
+            links=links if links is not None else Link(MS),
+            hosts=host,
+            invariants=(self.watch,) if is_watched else (),
+            trace=trace,
+        )
+        self.engine.on_apply = self._on_apply
+        self.engine.on_reply = self._on_reply
+        self.engine.on_note = self._on_note
+
+    # What the outside sees.
+
+    def _on_apply(self, node_id: int, effect: Any, now: int) -> None:
+        known = self.applied.setdefault(effect.index, effect.command)
+        assert known == effect.command, (
+            f"agreement: slot {effect.index} is {known} and, at {node_id}, {effect.command}"
+        )
+
+    def _on_reply(self, node_id: int, effect: Any, now: int) -> None:
+        self.replies[effect.request_id] = effect.result
+        self.reply_times[effect.request_id] = now
+        for client in self.clients:
+            client.on_reply(effect, now)
+
+    def _on_note(self, node_id: int, effect: Any, now: int) -> None:
+        self.notes.append((now, node_id, effect))
+        assert effect.kind != "violation", f"{node_id}: {effect.detail}"
+
+    def watch(self, engine: Engine, node_id: int) -> None:
+        """After each event: what a quorum has on disk under one ballot is chosen, for ever."""
+        quorums = self.settings.quorums
+        for key, entry in engine.disks[node_id].items():
+            if not isinstance(key, tuple) or key[0] != SLOT:
+                continue
+            voted = self.accepted_by[key[1], entry.ballot]
+            if node_id in voted:
+                continue
+            voted.add(node_id)
+            if quorums.phase2.is_quorum(voted.intersection(quorums.acceptors)):
+                known = self.chosen.setdefault(key[1], entry.value)
+                assert known == entry.value, f"slot {key[1]}: chosen {known} and {entry.value}"
+
+    # What tests do.
+
+    def leader(self) -> int | None:
+        """The live leader with the highest ballot."""
+        leading = [n for n in self.engine.nodes.values() if n.role == "leader"]
+        if not leading:
+            return None
+        return max(leading, key=lambda n: n.leadership.ballot).node_id
+
+    def elect(self, *, within_ns: int = 3 * SECOND) -> int:
+        """Run until somebody leads and everybody up follows; the leader."""
+
+        def is_done() -> bool:
+            leader = self.leader()
+            nodes = self.engine.nodes.values()
+            return leader is not None and all(n.leader_id == leader for n in nodes)
+
+        self.engine.run(until_ns=self.engine.now + within_ns, until=is_done)
+        leader = self.leader()
+        assert leader is not None, "nobody was elected"
+        return leader
+
+    def run_ms(self, milliseconds: float) -> None:
+        """Let time pass."""
+        self.engine.run(until_ns=self.engine.now + int(milliseconds * MS))
+
+    def put(self, node_id: int, key: Any, value: Any, *, name: Any = None) -> Any:
+        """Hand in a put; its request identity."""
+        return self.request(node_id, Put(key, value), name=name)
+
+    def request(self, node_id: int, command: Any, *, name: Any = None) -> Any:
+        """Hand in a command or query at a node; its request identity."""
+        request_id = name if name is not None else ("test", len(self.replies), self.engine.now)
+        kind = Query if type(command) is Get else Request
+        self.engine.submit(node_id, kind(request_id, command))
+        return request_id
+
+    def count(self, kind: str) -> int:
+        """How many notes of that kind there were."""
+        return sum(note.kind == kind for _, _, note in self.notes)
+
+    def check_replicas_agree(self) -> None:
+        """All replicas that are up have the same state, and it is that of the log."""
+        states = {str(n.replica.machine.snapshot()) for n in self.engine.nodes.values()}
+        assert len(states) == 1, states
+
+
+class Client:
+    """One operation at a time, tried again with the same identity at another replica."""
+
+    PATIENCE_NS = 150 * MS
+
+    def __init__(self, cluster: Cluster, number: int, *, seed: int, until_ns: int) -> None:
+        self.cluster = cluster
+        self.number = number
+        self.source = stream(seed, "client", number)
+        self.until_ns = until_ns
+        self.history: list[Operation] = []
+        self.serial = 0
+        self.tries = 0
+        self.current: Any = None
+        self.called = 0
+        cluster.engine.at(number * MS, self._next)
+
+    @property
+    def request_id(self) -> Any:
+        """Of the operation under way."""
+        return (self.number, self.serial)
+
+    def _next(self) -> None:
+        engine = self.cluster.engine
+        if engine.now >= self.until_ns:
+            self.current = None
+            return
+        self.serial += 1
+        self.tries = 0
+        key, value = self.source.randrange(2), f"{self.number}.{self.serial};"
+        draw = self.source.randrange(10)
+        if draw < 4:
+            self.current = Get(key)
+        elif draw < 7:
+            self.current = Append(key, value)
+        else:
+            self.current = Put(key, value)
+        self.called = engine.now
+        self._send()
+
+    def _send(self) -> None:
+        engine = self.cluster.engine
+        node_id = self.source.choice(self.cluster.node_ids)
+        kind = Query if type(self.current) is Get else Request
+        engine.submit(node_id, kind(self.request_id, self.current))
+        serial, tries = self.serial, self.tries
+        engine.at(engine.now + self.PATIENCE_NS, lambda: self._impatient(serial, tries))
+
+    def _impatient(self, serial: int, tries: int) -> None:
+        if (serial, tries) != (self.serial, self.tries) or self.current is None:
+            return
+        self.tries += 1
+        if self.tries < 4:
+            self._send()
+        else:
+            self._close(UNKNOWN, None)
+
+    def on_reply(self, effect: Any, now: int) -> None:
+        """An answer came; one for an operation that was given up is ignored."""
+        if effect.request_id != self.request_id or self.current is None:
+            return
+        if isinstance(effect.result, Refused):
+            self._close(UNKNOWN, None)
+        else:
+            self._close(effect.result, now)
+
+    def close_as_pending(self) -> None:
+        """The run is over before the answer came."""
+        self.history.append(
+            Operation(self.number, self.current, UNKNOWN, self.called, None)
+        )
+        self.current = None
+
+    def _close(self, response: Any, returned: int | None) -> None:
+        self.history.append(
+            Operation(self.number, self.current, response, self.called, returned)
+        )
+        self.current = None
+        engine = self.cluster.engine
+        engine.at(engine.now + self.source.randrange(1, 5) * MS, self._next)
+
+
+def strike(cluster: Cluster, *, seed: int, until_ns: int) -> None:
+    """Faults of all kinds at random times, each mended before the time is over."""
+    source = stream(seed, "faults")
+    engine, nodes = cluster.engine, cluster.node_ids
+
+    def crash(at: int, end: int) -> None:
+        node, keep = source.choice(nodes), source.choice((0, 0, 1))
+        engine.at(at, lambda: engine.crash(node, keep_unsynced=keep))
+        engine.at(end, lambda: engine.restart(node))
+
+    def crash_leader(at: int, end: int) -> None:
+        struck: list[int] = []
+
+        def begin() -> None:
+            struck.append(cluster.leader() or nodes[0])
+            engine.crash(struck[0])
+
+        engine.at(at, begin)
+        engine.at(end, lambda: engine.restart(struck[0]))
+
+    def cut(at: int, end: int) -> None:
+        one = tuple(source.sample(nodes, source.randrange(1, len(nodes))))
+        other = tuple(n for n in nodes if n not in one)
+        both = source.random() < 0.7
+        engine.at(at, lambda: engine.links.block(one, other))
+        engine.at(end, lambda: engine.links.unblock(one, other))
+        if both:
+            engine.at(at, lambda: engine.links.block(other, one))
+            engine.at(end, lambda: engine.links.unblock(other, one))
+
+    def slow(at: int, end: int) -> None:
+        node = source.choice(nodes)
+        usual, delay = engine.processes[node].host, source.randrange(60) * MS
+        engine.at(at, lambda: engine.processes[node].use(Host(fsync_ns=delay)))
+        engine.at(end, lambda: engine.processes[node].use(usual))
+
+    at = 300 * MS
+    while at < until_ns:
+        end = min(until_ns, at + source.randrange(10, 500) * MS)
+        source.choice((crash, crash_leader, crash_leader, cut, slow))(at, end)
+        at += source.randrange(50, 600) * MS
+
+
+ROUGH = Link(
+    MS, jitter_ns=5 * MS, loss=0.05, duplicate=0.05, reorder=0.1, reorder_ns=60 * MS
+)  # A network on which every message may be lost, doubled, or come much later.
+
+
+def random_run(
+    settings: MultiPaxosParameters,
+    *,
+    seed: int,
+    duration_ns: int = 3 * SECOND,
+    links: Link = ROUGH,
+    clients_count: int = 3,
+    node_class: type[MultiPaxosNode] = MultiPaxosNode,
+    nodes: Any = None,
+    is_watched: bool = True,
+    before: Any = None,
+) -> Cluster:
+    """Clients and faults for a while, then quiet; every promise of the log is checked.
+
+    Raises an AssertionError at the first broken one.
+    """
+    cluster = Cluster(
+        settings, seed=seed, links=links, node_class=node_class, nodes=nodes,
+        host=Host(fsync_ns=2 * MS, fsync_jitter_ns=2 * MS), is_watched=is_watched,
+    )  # fmt: skip
+    cluster.clients = [
+        Client(cluster, number, seed=seed, until_ns=duration_ns)
+        for number in range(clients_count)
+    ]
+    strike(cluster, seed=seed, until_ns=duration_ns)
+    if before is not None:
+        before(cluster)
+    cluster.engine.run(until_ns=duration_ns + 4 * SECOND)
+    for client in cluster.clients:
+        if client.current is not None:
+            client.close_as_pending()
+    history = [operation for client in cluster.clients for operation in client.history]
+    renamed = rename_given_up(history)
+    verdict = check(renamed, model=KEY_VALUE)
+    assert verdict.is_linearizable, f"not linearizable: {verdict.failure.describe()}"
+    assert cluster.leader() is not None, "no leader after the faults were mended"
+    cluster.check_replicas_agree()
+    return cluster
+
+
+def rename_given_up(history: list[Operation]) -> list[Operation]:
+    """A client that gave up goes on under a new name: a name has one operation at a time."""
+    renamed: list[Operation] = []
+    names: dict[int, int] = defaultdict(int)
+    for operation in sorted(history, key=lambda o: o.called):
+        name = operation.client + 1000 * names[operation.client]
+        renamed.append(operation._replace(client=name))
+        if operation.is_pending:
+            names[operation.client] += 1
+    return renamed
