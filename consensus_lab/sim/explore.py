@@ -17,12 +17,11 @@ counted as TLC does: the number of states on the longest shortest way, the start
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from consensus_lab.node import ParameterError
-from consensus_lab.sim.trace import Record
 
 STATES_MAX = 1_000_000
 """Default limit on distinct states: about a gigabyte of memory for a three-server cluster."""
@@ -56,8 +55,8 @@ class Model(Protocol):
         """Equal for states that count as one."""
         ...
 
-    def records(self, path: list[Any]) -> list[Record]:
-        """The actions from the start on, as the trace of a run."""
+    def records(self, path: list[Any]) -> Sequence[Any]:
+        """The actions from the start on, as the records of a run's trace (see `trace`)."""
         ...
 
 
@@ -71,13 +70,13 @@ class Violation:
         What is wrong.
     path : list
         The actions, in the model's own terms.
-    records : list of Record
+    records : sequence of Record
         The same as a trace, one millisecond per action, to be drawn as a space-time diagram.
     """
 
     text: str
     path: list[Any]
-    records: list[Record]
+    records: Sequence[Any]
 
 
 @dataclass(frozen=True)
