@@ -69,7 +69,7 @@ def overlap(one: Box, other: Box) -> bool:
 
     Examples
     --------
-    >>> overlap(Box(0, 0, 10, 2), Box(6, 0, 4, 2)), overlap(Box(0, 0, 10, 2), Box(6, 2, 4, 2, 45))
+    >>> overlap(Box(0, 0, 10, 2), Box(6, 0, 4, 2)), overlap(Box(0, 0, 10, 2), Box(6, 4, 4, 2, 45))
     (True, False)
     """
     dx, dy = other.x - one.x, other.y - one.y

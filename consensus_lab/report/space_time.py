@@ -37,8 +37,20 @@ from consensus_lab.report.space_time_parts import (
     writes,
 )
 from consensus_lab.report.time_axis import TimeAxis
-from consensus_lab.report.traces import LOST, Flight, Step, flights, node_name, select
+from consensus_lab.report.traces import (
+    LOST,
+    Flight,
+    Step,
+    flights,
+    message_frame,
+    node_name,
+    select,
+    trace_frame,
+    transcript,
+)
 from consensus_lab.sim.trace import Record
+
+__all__ = ["message_frame", "space_time", "trace_frame", "transcript"]
 
 MESSAGES_MAX = 400
 """More arrows than this are a carpet, not a diagram."""

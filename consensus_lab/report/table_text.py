@@ -1,0 +1,219 @@
+"""The comparison table as text: terminal, Markdown, LaTeX, CSV.  The model is in `table`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import NamedTuple, TextIO
+
+from consensus_lab.report.table import (
+    AGREES,
+    DIFFERS,
+    HOLDS,
+    OPEN,
+    VERDICTS,
+    Cell,
+    Row,
+    Table,
+    how_text,
+    ratio_text,
+    records,
+)
+
+WIDTH_MIN, WIDTH_WIDE, WIDTH_MAX = 60, 112, 160
+"""Characters: below the first nothing fits, from the second on a cell is one line."""
+
+_COLOURS = {AGREES: "32", HOLDS: "32", DIFFERS: "31", OPEN: "33"}
+_PLAIN: dict[str, str | int | None] = {
+    "✓": "+", "✗": "!", "–": "-", "─": "-", "×": "x", "µ": "u", "·": "-", "…": "...",
+}  # fmt: skip
+"""What a terminal without Unicode sees."""
+
+
+class _Style(NamedTuple):
+    """Whether escape sequences are written; all of them in one place."""
+
+    is_on: bool
+
+    def of(self, text: str, code: str) -> str:
+        """The text in that graphic rendition (ECMA-48 §8.3.117), if switched on."""
+        return f"\x1b[{code}m{text}\x1b[0m" if self.is_on and text.strip() else text
+
+
+def show(table: Table, stream: TextIO | None = None) -> None:
+    """Print a table for the stream: its terminal's width, colour only on a terminal."""
+    stream = stream or sys.stdout
+    is_terminal = stream.isatty()
+    width = shutil.get_terminal_size((100, 24)).columns if is_terminal else 100
+    is_coloured = is_terminal and not os.environ.get("NO_COLOR")
+    text = terminal(table, width=width, is_coloured=is_coloured)
+    try:
+        text.encode(stream.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = text.translate(str.maketrans(_PLAIN)).encode("ascii", "replace").decode()
+    stream.write(text)
+
+
+def terminal(table: Table, *, width: int = 100, is_coloured: bool = False) -> str:
+    """The table as aligned text.
+
+    Parameters
+    ----------
+    table : Table
+        What to show.
+    width : int
+        Characters per line, taken as between 60 and 160.
+    is_coloured : bool
+        Write escape sequences for bold, dim, green and red.
+    """
+    table.checked()
+    width = min(max(width, WIDTH_MIN), WIDTH_MAX)
+    ink = _Style(is_coloured)
+    columns = _columns(table, width)
+    how = "how, and what to call in consensus_lab"
+    heads = _fit(("", "published", "here (95 % interval)", "ratio", how), columns)
+    lines = [ink.of(table.title, "1"), "", ink.of(heads[0].rstrip(), "2"), "─" * width]
+    for row in table.rows:
+        lines.append(ink.of(row.title, "1"))
+        for system, cell in zip(table.systems, row.cells, strict=True):
+            lines += _cell_lines(system, cell, columns, width, ink)
+    lines.append("─" * width)
+    signs = f"{VERDICTS[AGREES]} agrees or holds   {VERDICTS[DIFFERS]} differs   "
+    lines.append(ink.of(signs + f"{VERDICTS[OPEN]} open", "2"))
+    for note in table.notes:
+        lines += textwrap.wrap(note, width)
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _columns(table: Table, width: int) -> tuple[int, ...]:
+    """Widths of name, published, ours, ratio and, on wide terminals, how."""
+    name = min(2 + max(len(system) for system in table.systems), width // 4)
+    ratio = 7
+    rest = width - name - ratio - 3
+    if width < WIDTH_WIDE:
+        return (name, int(rest * 0.38), rest - int(rest * 0.38), ratio)
+    published, ours = int(rest * 0.21), int(rest * 0.33)
+    return (name, published, ours, ratio, rest - published - ours - 1)
+
+
+def _fit(texts: Sequence[str], columns: Sequence[int]) -> list[str]:
+    """Texts side by side, each wrapped in its column; lines of equal length."""
+    wrapped = [
+        textwrap.wrap(text, width, break_long_words=True) or [""]
+        for text, width in zip(texts, columns, strict=False)
+    ]
+    height = max(len(lines) for lines in wrapped)
+    return [
+        " ".join(
+            (lines[i] if i < len(lines) else "").ljust(width)
+            for lines, width in zip(wrapped, columns, strict=True)
+        )
+        for i in range(height)
+    ]
+
+
+def _ours(cell: Cell) -> str:
+    """The sign, our value and its interval, the unit once."""
+    unit = "".join(cell.ours.partition(" ")[1:])
+    interval = f" ({cell.interval.removesuffix(unit)})" if cell.interval else ""
+    return f"{VERDICTS[cell.verdict]} {cell.ours}{interval}"
+
+
+def _cell_lines(
+    system: str, cell: Cell, columns: Sequence[int], width: int, ink: _Style
+) -> list[str]:
+    is_wide = len(columns) == 5
+    texts = ["  " + system, cell.published, _ours(cell), ratio_text(cell)]
+    if is_wide:
+        texts.append(_code_last(how_text(cell)))
+    # textwrap drops the leading blanks of the name; put them back as a fixed indent.
+    lines = _fit([text.strip() for text in texts], (columns[0] - 2, *columns[1:]))
+    lines = ["  " + line for line in lines]
+    sign = VERDICTS[cell.verdict]
+    lines[0] = lines[0].replace(sign, ink.of(sign, "1;" + _COLOURS[cell.verdict]), 1)
+    extra = [] if is_wide else [how_text(cell)]
+    extra += [f"live: {cell.live}"] if cell.live else []
+    extra += [cell.note] if cell.note else []
+    indent = " " * (columns[0] + 1)
+    for text in extra:
+        wrapped = textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent)
+        lines += [ink.of(line, "2") for line in wrapped]
+    return lines
+
+
+def _code_last(text: str) -> str:
+    """Room for a break before the code's name, which has none inside."""
+    return text.replace(": consensus_lab.", ": ", 1)
+
+
+def markdown(table: Table) -> str:
+    """The table in GitHub's Markdown, one line per statement and system."""
+    table.checked()
+    heads = ("", "", "published", "here", "95 % interval", "ratio", "verdict", "how")
+    lines = [f"# {table.title}", "", _markdown_line(heads), _markdown_line(["---"] * len(heads))]
+    for row in table.rows:
+        for place, (system, cell) in enumerate(zip(table.systems, row.cells, strict=True)):
+            lines.append(_markdown_line(_markdown_cells(row, place, system, cell)))
+    for note in table.notes:
+        lines += ["", note]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_cells(row: Row, place: int, system: str, cell: Cell) -> list[str]:
+    title = f"**{row.title}**" if place == 0 else ""
+    how = cell.how + (f", n = {cell.replicates:,}" if cell.replicates > 1 else "")
+    how += f": `{cell.code}`" if cell.code else ""
+    how += f" ([notebook]({cell.notebook}))" if cell.notebook else ""
+    how += f". Live: {cell.live}" if cell.live else ""
+    how += f". {cell.note}" if cell.note else ""
+    verdict = f"{VERDICTS[cell.verdict]} {cell.verdict}"
+    return [title, system, cell.published, cell.ours, cell.interval, ratio_text(cell), verdict, how]
+
+
+def _markdown_line(cells: Sequence[str]) -> str:
+    safe = [cell.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ") for cell in cells]
+    return "| " + " | ".join(safe) + " |"
+
+
+_TEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"$<$", ">": r"$>$", "–": "--", "µ": r"$\mu$", "×": r"$\times$", "≥": r"$\geq$",
+    "≤": r"$\leq$", "±": r"$\pm$", "✓": "", "✗": "", "…": r"\ldots{}",
+}  # fmt: skip
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(letter, letter) for letter in text)
+
+
+def latex(table: Table) -> str:
+    """The table as a LaTeX tabular that needs no package."""
+    table.checked()
+    lines = [
+        r"\begin{tabular}{llllll}", r"\hline",
+        r" & published & here & 95\,\% interval & ratio & verdict \\", r"\hline",
+    ]  # fmt: skip
+    for row in table.rows:
+        lines.append(rf"\multicolumn{{6}}{{l}}{{\textbf{{{_tex(row.title)}}}}} \\")
+        for system, cell in zip(table.systems, row.cells, strict=True):
+            parts = (system, cell.published, cell.ours, cell.interval, ratio_text(cell),
+                     cell.verdict)  # fmt: skip
+            lines.append(r"\quad " + " & ".join(map(_tex, parts)) + r" \\")
+    lines += [r"\hline", r"\end{tabular}"]
+    lines += [f"% {note}" for note in table.notes]
+    return "\n".join(lines) + "\n"
+
+
+def csv_text(table: Table) -> str:
+    """The table as CSV, one line per statement and system; the columns of `table_frame`."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["row", "title", "system", *Cell._fields, "ratio"])
+    writer.writerows(records(table))
+    return buffer.getvalue()
