@@ -53,6 +53,11 @@ class BlockUndo(NamedTuple):
 class UtxoSet:
     """All unspent outputs at one block of the chain.
 
+    Parameters
+    ----------
+    coins : mapping of OutPoint to Coin, optional
+        To start with, taken for granted.
+
     Attributes
     ----------
     total_satoshi : int
@@ -63,10 +68,10 @@ class UtxoSet:
         Sum of outputs that can never be spent.
     """
 
-    def __init__(self) -> None:
-        self._coins: dict[OutPoint, Coin] = {}
-        self.total_satoshi = 0
-        self.minted_satoshi = 0
+    def __init__(self, coins: Mapping[OutPoint, Coin] | None = None) -> None:
+        self._coins = dict(coins or {})
+        self.total_satoshi = sum(coin.value_satoshi for coin in self._coins.values())
+        self.minted_satoshi = self.total_satoshi
         self.burned_satoshi = 0
 
     def __len__(self) -> int:

@@ -1,0 +1,1 @@
+"""Judges real Bitcoin data, published vectors and recorded decisions with our own rules."""
