@@ -43,7 +43,7 @@ Policy = NDArray[np.int8]
 Floats = NDArray[np.float64]
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def _entry_system(
     policy: Policy, alpha: float, gamma: float
 ) -> tuple[Floats, Floats]:  # pragma: no cover - compiled
@@ -111,8 +111,7 @@ def settled_blocks(policy: Policy, alpha: float, gamma: float) -> Floats:
     Entry m is (m, 0, IRRELEVANT), entry T + 1 + m is (m, 1, RELEVANT).
     """
     matrix, blocks = _entry_system(policy, alpha, gamma)
-    solution: Floats = np.linalg.solve(np.eye(len(matrix)) - matrix, blocks)
-    return solution
+    return np.asarray(np.linalg.solve(np.eye(len(matrix)) - matrix, blocks), dtype=np.float64)
 
 
 def from_the_start(totals: Floats, alpha: float) -> Floats:
@@ -128,7 +127,7 @@ def revenue(policy: Policy, alpha: float, gamma: float) -> float:
     return float(pool / (pool + honest))
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def improve(
     policy: Policy, entries: Floats, alpha: float, gamma: float, share: float, any_time: bool
 ) -> int:  # pragma: no cover - compiled

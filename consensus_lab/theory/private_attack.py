@@ -50,12 +50,12 @@ def _attacker_blocks(q: float, delay: float, heights: int, size: int) -> Array:
         + heights * math.log1p(-q)
         + k * math.log(q)
     )
-    mined = np.exp(log_mined)
+    mined: Array = np.exp(log_mined)
     mean = q * delay * heights
     if mean == 0.0:
         return mined
     travelling = np.exp(k * math.log(mean) - mean - special.gammaln(k + 1))
-    return np.convolve(mined, travelling)[:size]
+    return np.asarray(np.convolve(mined, travelling)[:size], dtype=np.float64)
 
 
 def _best_later_lead(step: Array, load: float) -> Array:

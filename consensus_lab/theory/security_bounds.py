@@ -1,7 +1,7 @@
 """What longest-chain consensus tolerates under a bounded delay, and how fast confidence grows.
 
 Theory of operation.  A message takes at most Delta; x = lambda Delta is that delay in mean block
-intervals, c = 1 / x the block interval in delays (Pass, Seeman and Shelat's c).  The adversary has a
+intervals, c = 1 / x the block interval in delays (Pass, Seeman and Shelat).  The adversary has a
 share beta of the hash power and orders deliveries.
 
 Tolerance.  The chain of the honest miners grows at (1 - beta) / (1 + (1 - beta) x) in the worst

@@ -4,7 +4,7 @@ Theory of operation.  Maximising the *share* of settled blocks is a ratio proble
 attainable exactly when some policy earns E[(1 - r) pool - r honest] >= 0 per fork.  Starting from
 honest mining we evaluate the policy exactly (`_withholding`), set r to its share, make the policy
 greedy for that r, and repeat until nothing changes: policy iteration with Dinkelbach's update, a
-handful of rounds.  The model is that of Sapirshtein, Sompolinsky and Zohar 2016, the solver our own.
+handful of rounds.  The model is that of Sapirshtein, Sompolinsky and Zohar 2016, the solver ours.
 
 Two rules for ties.  "first_seen": the honest miners keep what they saw first, so the pool can
 split them only by answering an honest block at once, and a share gamma follows it.  "uniform": they
