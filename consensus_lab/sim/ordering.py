@@ -46,6 +46,10 @@ class OrderSearch:
             not operation.is_pending and model.only_reads(operation.request, operation.response)
             for operation in operations
         ]
+        self.names = [model.names(part.request, part.response) for part in operations]
+        self.named = [state for state in self.names if state is not UNKNOWN]
+        self.seen_states: dict[Hashable, Hashable] = {}
+        self.refused_by = self._refused_by()
         self.twin = self._twins()
         self.needs = self._needs()
 
@@ -67,16 +71,36 @@ class OrderSearch:
             self.event[number] = ~index if is_return else index
             (self.return_of if is_return else self.call_of)[index] = number
 
+    def _as_seen(self, state: Hashable) -> Hashable:
+        """The state, or `FORGOTTEN` when no operation depends on anything it can grow into."""
+        known = self.seen_states.get(state)
+        if known is None:
+            can_grow = self.model.can_grow
+            matters = any(can_grow(state, named) for named in self.named)
+            known = self.seen_states[state] = state if matters else FORGOTTEN
+        return known
+
+    def _refused_by(self) -> dict[Hashable, int]:
+        """For each state the bits of the reading operations that cannot be answered so in it."""
+        refused: dict[Hashable, int] = {}
+        for index, state in enumerate(self.names):
+            if self.is_reading[index] and not self._is_certain(index, state):
+                refused[state] = refused.get(state, 0) | 1 << index
+        return refused
+
     def _twins(self) -> list[int]:
-        """For each pending operation the bit of the one before it with the same request."""
-        latest: dict[tuple[type, Any], int] = {}
+        """For each pending operation the bit of the one before it that does the same."""
+        latest: dict[Hashable, int] = {}
         twins = [0] * len(self.operations)
         for index, operation in enumerate(self.operations):
             if operation.is_pending:
                 # Named tuples of two types are equal when their fields are.
-                request = type(operation.request), operation.request
-                twins[index] = latest.get(request, 0)
-                latest[request] = 1 << index
+                same: Hashable = (type(operation.request), operation.request)
+                left = self.model.sets(operation.request, UNKNOWN)
+                if left is not UNKNOWN and self._as_seen(left) is FORGOTTEN:
+                    same = self.names[index]
+                twins[index] = latest.get(same, 0)
+                latest[same] = 1 << index
         return twins
 
     def _needs(self) -> list[_Need]:
@@ -85,8 +109,7 @@ class OrderSearch:
         When an answer is the next one, every answer before it has its place in the order, so an
         operation without one returns after the latest call among them: `active` holds no more.
         """
-        operations, model = self.operations, self.model
-        names = [model.names(operation.request, operation.response) for operation in operations]
+        operations, names = self.operations, self.names
         certain = [index for index, state in enumerate(names) if self._is_certain(index, state)]
         certain.sort(key=lambda index: self.return_of[index])
         needs: list[_Need] = []
@@ -178,6 +201,7 @@ class OrderSearch:
         state = self.states[-1]
         step = self.model.step
         operations = self.operations
+        is_refusing = self.refused_by.get(state, 0) & ~mask
         ways: list[tuple[int, int, Hashable]] = []
         number = self.next[0]
         while number != self.end and (index := self.event[number]) >= 0:
@@ -188,8 +212,11 @@ class OrderSearch:
                 continue
             if self.is_reading[index]:
                 return iter([(index, after)])
+            after = self._as_seen(after)
             if not operation.is_pending:
                 ways.append((self.return_of[index], index, after))
+            elif after is FORGOTTEN and not is_refusing:
+                continue
             elif after != state and self.twin[index] & mask == self.twin[index]:
                 ways.append((self.end, index, after))
         ways.sort(key=lambda way: way[:2])
