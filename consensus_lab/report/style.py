@@ -12,6 +12,7 @@ SVG at random; all three are switched off.  The font is the one that ships with 
 from __future__ import annotations
 
 import io
+import math
 import os
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,10 @@ from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.transforms import ScaledTranslation
 
 INK = "#1b1b1b"
 """Colour of text, axes and published values; the site replaces it on dark paper."""
@@ -251,31 +255,65 @@ def reference_line(
                       ha="right", va="bottom", **keep)  # fmt: skip
 
 
-def headline(axes: Axes, finding: str, detail: str = "") -> None:
+def headline(
+    axes: Axes, finding: str, detail: str = "", *, width_in: float | None = None
+) -> None:
     """Write what the figure shows above it, in bold, and in grey what it rests on.
 
     Parameters
     ----------
     axes : Axes
-        Where to write; long texts are broken to its width.
+        Where to write.
     finding : str
         The result in a sentence.
     detail : str
         Replicates, seed, source: one line or two.
+    width_in : float, optional
+        Where to break lines, inches; the width of the axes without it.
     """
-    width_in = axes.get_position().width * figure_of(axes).get_size_inches()[0]
+    width_in = width_in or axes.get_position().width * figure_of(axes).get_size_inches()[0]
     below = textwrap.fill(detail, max(20, int(width_in * 15.5)))
     lines = below.count("\n") + 1 if below else 0
-    above = textwrap.fill(finding, max(16, int(width_in * 11.5)))
-    axes.set_title(above, loc="left", pad=8.0 + 11.0 * lines)
+    axes.set_title(wrapped(finding, width_in), loc="left", pad=8.0 + 11.0 * lines)
     if below:
         axes.annotate(below, (0, 1), (0, 6), xycoords="axes fraction", fontsize=8, color=FAINT,
                       textcoords="offset points", ha="left", va="bottom",
                       annotation_clip=False)  # fmt: skip
 
 
-def legend(axes: Axes, *, title: str | None = None, columns: int = 1, **where: Any) -> None:
-    """Add a legend when there is more than one thing to tell apart."""
-    labels: Sequence[str] = axes.get_legend_handles_labels()[1]
-    if len(labels) > 1:
-        axes.legend(title=title, ncols=columns, **where)
+def wrapped(finding: str, width_in: float) -> str:
+    """A headline broken to a width in inches."""
+    return textwrap.fill(finding, max(16, int(width_in * 11.5)))
+
+
+def legend(axes: Axes, *, title: str | None = None) -> None:
+    """Add a legend under the axes, where it covers nothing, if there are things to tell apart."""
+    handles, labels = axes.get_legend_handles_labels()
+    if len(labels) < 2:
+        return
+    width_in = axes.get_position().width * figure_of(axes).get_size_inches()[0]
+    longest = max(len(label) for label in labels)
+    columns = max(1, min(len(labels), int(width_in / (0.068 * longest + 0.5))))
+    rows = -(-len(labels) // columns)
+    below = axes.transAxes + ScaledTranslation(0, -0.52, figure_of(axes).dpi_scale_trans)
+    axes.legend(handles, labels, title=title, ncols=-(-len(labels) // rows), loc="upper left",
+                bbox_to_anchor=(0, 0), bbox_transform=below, borderaxespad=0.0, alignment="left",
+                columnspacing=1.4)  # fmt: skip
+
+
+def log_ticks(axis: Axis, *, at: Sequence[float] = ()) -> None:
+    """Plain numbers on a logarithmic axis: at given values, or as many as its range needs."""
+    low, high = sorted(axis.get_view_interval())
+    decades = math.log10(high / low) if low > 0 else 9.0
+    if at:
+        axis.set_major_locator(FixedLocator(list(at)))
+    else:
+        subs = (1.0, 2.0, 5.0) if decades < 2.2 else (1.0, 3.0) if decades < 3.2 else (1.0,)
+        axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+
+
+def percent(axis: Axis) -> None:
+    """Write the shares of an axis in percent."""
+    axis.set_major_formatter(FuncFormatter(lambda part, _: f"{part * 100:g} %"))

@@ -1,0 +1,146 @@
+"""The figure of each experiment: what it found in the title, others' values beside it.
+
+Rules of this file: one function per experiment; each takes the experiment's result (anything with
+`frame`, `measure`, `references`, `parameters`, `notes`) and composes a figure from `curves`,
+`distributions` and the other general functions.  Titles are computed from the measures.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.figure import Figure
+
+from consensus_lab.report.curves import curve_with_band, saturation
+from consensus_lab.report.distributions import Known, cdf_curves, samples_cdf, source_name
+from consensus_lab.report.table import quantity
+
+if TYPE_CHECKING:
+    import pandas
+
+_SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+
+
+def times(ratio: float) -> str:
+    """A large ratio in two digits, in words.
+
+    Examples
+    --------
+    >>> times(5_879_290), times(5611)
+    ('5.9 million times', '5,600 times')
+    """
+    if ratio >= 1e6:
+        return f"{float(f'{ratio / 1e6:.2g}'):,g} million times"
+    return f"{float(f'{ratio:.2g}'):,g} times"
+
+
+def propagation_figure(result: Any) -> Figure:
+    """Shares of deliveries over the delay, the published quantiles and mean beside it."""
+    known, means = [], []
+    for reference in result.references:
+        name = reference.quantity.removeprefix("delay_s_")
+        if name in _SHARES:
+            known.append(Known(_SHARES[name], reference.value, reference.source))
+        elif name == "mean":
+            means.append((reference.value, f"mean {quantity(reference.value, 's')}",
+                          source_name(reference.source)))  # fmt: skip
+    half, most = (result.measure(f"delay_s_{name}").value for name in ("p50", "p99"))
+    parameters = result.parameters
+    return cdf_curves(
+        result.frame, value="delay_s", known=known, means=means,
+        x_label="delay from discovery to accepted block", y_label="share of deliveries",
+        title=f"Half of the deliveries take at most {quantity(half, 's')}, "
+        f"99 % at most {quantity(most, 's')}",
+        detail=f"{parameters.n_nodes:,} nodes, blocks of "
+        f"{quantity(parameters.block_size_bytes, 'bytes')}, {parameters.replicates} networks "
+        f"(band: all of them), seed {parameters.seed}",
+    )  # fmt: skip
+
+
+def stale_rate_figure(result: Any) -> Figure:
+    """Stale fraction over the interval, one curve per size, archived rates beside it."""
+    frame = result.frame.copy()
+    frame["size"] = [quantity(size, "bytes") for size in frame["block_size_bytes"]]
+    published = [
+        (600.0, reference.value, reference.source.removesuffix(" (lower bound)"))
+        for reference in result.references
+        if reference.quantity == "stale_fraction_600s"
+    ]
+    worst = frame.loc[frame["stale_fraction"].idxmax()]
+    slow = frame.loc[frame["block_interval_s"].idxmax()]
+    parameters = result.parameters
+    return curve_with_band(
+        frame, x="block_interval_s", y="stale_fraction", low="stale_low", high="stale_high",
+        group="size", group_label="block size", is_log_x=True, is_log_y=True, is_share=True,
+        x_label="mean time between blocks (s)", y_label="stale blocks, share of all",
+        published=published, title=_stale_title(worst, slow),
+        detail=f"{parameters.n_nodes:,} nodes, {int(worst['blocks']):,} blocks per point, 95 % "
+        f"intervals, seed {parameters.seed}; archives are lower bounds",
+    )  # fmt: skip
+
+
+def _stale_title(worst: pandas.Series, slow: pandas.Series) -> str:
+    def words(row: pandas.Series) -> str:
+        return f"{row['stale_fraction'] * 100:.2g} % with {row['block_interval_s']:g} s"
+
+    return f"Faster blocks, more of them wasted: {words(slow)}, {words(worst)} between blocks"
+
+
+def finality_figure(result: Any) -> Figure:
+    """Both systems' times to finality on one axis, and how many transactions wait longer."""
+    frame = result.frame
+    samples = {}
+    for (system, depth), part in frame.groupby(["system", "depth"], sort=False):
+        is_chain = system == "nakamoto"
+        if is_chain and depth not in (1, frame.loc[frame["system"] == system, "depth"].max()):
+            continue
+        blocks = f", {depth} confirmation{'s' if depth > 1 else ''}" if is_chain else ""
+        samples[f"{system}{blocks}"] = part["seconds"].to_numpy()
+    published = []
+    for reference in result.references:
+        if reference.quantity == "finality_ms_mean":
+            published.append((reference.value / 1000, quantity(reference.value, "ms"),
+                              source_name(reference.source)))  # fmt: skip
+        elif reference.quantity == "finality_minutes_mean":
+            published.append((reference.value * 60, quantity(reference.value, "min"),
+                              source_name(reference.source)))  # fmt: skip
+    log_ms, chain_min = (result.measure(f"finality_{name}").value for name in
+                         ("ms_mean", "minutes_mean"))  # fmt: skip
+    return samples_cdf(
+        samples, published=published, tail=True,
+        x_label="time from handing in to final",
+        title=f"Final after {quantity(log_ms, 'ms')} in the log and "
+        f"{quantity(chain_min, 'min')} on the chain: {times(chain_min * 60_000 / log_ms)} as long",
+        detail=f"means; {result.parameters.n_servers} servers, {result.parameters.n_nodes:,} "
+        f"nodes, seed {result.parameters.seed}",
+    )  # fmt: skip
+
+
+def throughput_figure(result: Any) -> Figure:
+    """Rate and latency under load, the chain's rate as a line, etcd's benchmark as points."""
+    frame = result.frame
+    loads = frame[frame["system"] != "nakamoto"]
+    chain = frame[frame["system"] == "nakamoto"].iloc[0]
+    at: dict[str, float] = {ref.quantity: ref.value for ref in result.references}
+    source = next((source_name(ref.source) for ref in result.references
+                   if ref.quantity.startswith("tps_1000")), "")  # fmt: skip
+    published = [
+        (float(clients), at[f"tps_{clients}_clients"], at[f"latency_ms_p50_{clients}_clients"],
+         source)
+        for clients in (1, 1000)
+        if f"tps_{clients}_clients" in at and f"latency_ms_p50_{clients}_clients" in at
+    ]  # fmt: skip
+    bounds = [(at["tps_max"], f">{at['tps_max']:,.0f}/s", "essay")] if "tps_max" in at else []
+    best = loads["tps"].max()
+    return saturation(
+        loads, load="clients", rate="tps", rate_low="tps_low", rate_high="tps_high",
+        latency_p50="latency_ms_p50", latency_p99="latency_ms_p99", group="system",
+        load_label="clients, one request each (count)", published=published, rate_bounds=bounds,
+        latency_bounds=[(10.0, "<10 ms", "essay")],
+        title=f"The log completes up to {best:,.0f} requests per second, the chain "
+        f"{chain['tps']:.2g}: {times(best / chain['tps'])} as many",
+        detail=f"{result.parameters.n_servers} servers; chain: blocks of "
+        f"{quantity(result.parameters.block_size_bytes, 'bytes')} every "
+        f"{result.parameters.block_interval_s:g} s; 95 % intervals; seed "
+        f"{result.parameters.seed}",
+    )  # fmt: skip
