@@ -1,57 +1,59 @@
-"""Block relay by inv and getdata, compiled: the same steps as `nakamoto.relay`, event for event.
+"""The compiled path's loop: take the next event or find the next block, and hand it on.
 
-Theory of operation.  The steps and their order are those of `RelayNode` under `sim.engine`: what
-is a message there is an event here, pushed in the same order, so equal times come out alike.  Two
-things make it fast.  First, of all announcements of a block to a node only the first to arrive
-has any effect, so an announcement is an event only if it will arrive before all those made
-so far (`heard` keeps the best time); of some sixteen per node about two are.  Second, there are
-no objects: a node is one cache line, a link one integer, an event two.
+Theory of operation.  The steps and their order are those of `nakamoto.relay.RelayNode` under
+`sim.engine`: what is a message or a timer there is an event here, pushed in the same order, so
+equal times come out alike.  Two things make it fast.  First, of all announcements of a block to a
+node only the first to arrive has any effect, so an announcement is an event only if it will
+arrive before all those made so far (`heard` keeps the best time); of some sixteen per node about
+one and a half are.  Second, there are no objects: a node is one cache line, a link one integer,
+an event two.
 
 Everything here is integer arithmetic; times are nanoseconds.
 """
 
 from __future__ import annotations
 
+from consensus_lab.gossip.blocks import accept, complete, is_accepted, lacks_transactions, send_on
 from consensus_lab.gossip.compiled import compiled, inlined
 from consensus_lab.gossip.state import (
     ACCEPTED,
     ACCEPTED_BY,
     ARRIVED,
-    DELAY_SUM_NS,
+    ARRIVED_COMPACT,
+    ARRIVED_FILL,
+    COMPACT_LOW,
+    COMPACT_WIRE_BYTES,
     DONE,
-    DOWNLOAD,
-    DOWNLOAD_FREE,
     EVENTS,
+    FAST_COMPACT,
+    FILL_WIRE_BYTES,
+    FILLING,
     FOUND,
     FOUND_NS,
+    GETCOMPACT,
     GETDATA,
+    GETTXN,
+    HEADERS,
     HEIGHT,
     INV,
-    INV_NS,
     IS_NEEDED,
     KIND_SHIFT,
     LATENCY_BITS,
-    LATENCY_MASK,
     LINK_MASK,
     MINER,
     NEEDS_EVENTS,
     NEEDS_ORPHANS,
     NEEDS_SLOTS,
-    NEXT_REACH,
     NO_SLOT,
     NODE_MASK,
     NOW,
     ORPHAN_COUNT,
-    ORPHANED,
     ORPHANS,
     PARENT,
     PAUSED,
     PENDING,
-    PROCESSOR_FREE,
     RECEIVED,
-    REORG_DEPTH_MAX,
-    REORGANISATIONS,
-    REQUEST_NS,
+    REFUSED,
     REQUESTED,
     SLOT,
     SLOT_MASK,
@@ -61,37 +63,30 @@ from consensus_lab.gossip.state import (
     TIP,
     TIPS,
     UNHEARD,
-    UPLOAD,
-    UPLOAD_FREE,
     VALIDATED,
-    VALIDATION_NS,
+    WANT,
     WIRE_BYTES,
-)  # fmt: skip
-from consensus_lab.gossip.wheel import HIGH, LOW, TIME, WHAT, advance, push, waiting
-from consensus_lab.sim.links import NANOSECONDS_PER_SECOND, PACKET_SIZE_BYTES
+)
+from consensus_lab.gossip.wheel import HIGH, LOW, TIME, WHAT, advance, waiting
+from consensus_lab.gossip.wire import (
+    is_through,
+    most_links,
+    reply_short,
+    request,
+    size_of,
+    transmit,
+)
+from consensus_lab.nakamoto.relay_messages import GET_TRANSACTIONS_BYTES
 
 NEVER = 1 << 61
-
-
-@inlined
-def packed(kind, slot, source, link):
-    """An event as one integer."""
-    return kind << KIND_SHIFT | slot << SLOT_SHIFT | source << SOURCE_SHIFT | link
-
-
-@inlined
-def transfer_ns(size_bytes, bytes_per_s):
-    """Time for that many bytes, as `sim.links.transfer_ns`; a rate of 0 takes no time."""
-    if bytes_per_s == 0:
-        return 0
-    return size_bytes * NANOSECONDS_PER_SECOND // bytes_per_s
+_ROUTE_MASK = (1 << KIND_SHIFT) - 1
 
 
 @compiled
 def run(state, wheel, budget):
     """Handle events and find blocks until done, the budget is spent, or memory is short."""
     control, active, progress = wheel.control, wheel.active, state.progress
-    room = len(wheel.pool) - most_links(state) - len(state.orphan) - 4
+    room = len(wheel.pool) - 2 * most_links(state) - len(state.orphan) - 8
     n_blocks = len(state.block) - 1
     while True:
         found = progress[FOUND]
@@ -124,15 +119,6 @@ def run(state, wheel, budget):
         find(state, wheel, found + 1, slot)
 
 
-@compiled
-def most_links(state):
-    """The largest number of neighbours: how many events one event can push."""
-    most = 0
-    for v in range(len(state.node)):
-        most = max(most, state.offset[v + 1] - state.offset[v])
-    return most
-
-
 @inlined
 def handle(state, wheel, now, what):
     """One event."""
@@ -141,198 +127,96 @@ def handle(state, wheel, now, what):
     link = what & LINK_MASK
     block = state.slot_block[slot]
     state.block[block, PENDING] -= 1
-    if kind == INV:
-        receiver = state.link[link] >> LATENCY_BITS
-        if state.heard[slot, receiver] == now:
-            state.heard[slot, receiver] = REQUESTED
-            request(state, wheel, now, block, what - (INV << KIND_SHIFT), receiver)
-    elif kind == GETDATA:
-        send_block(state, wheel, now, block, slot, (what >> SOURCE_SHIFT) & NODE_MASK, link)
-    elif kind == ARRIVED:
-        arrive(state, wheel, now, block, what)
-    elif kind == THROUGH:
-        receive(state, wheel, now, block, what)
-    else:
+    if kind == VALIDATED:
         accept(state, wheel, now, block, slot, link)
-
-
-@inlined
-def request(state, wheel, now, block, route, receiver):
-    """The receiver of a link asks its source for a block; `route` is slot, source and link."""
-    latency = state.link[route & LINK_MASK] & LATENCY_MASK
-    state.block[block, PENDING] += 1
-    push(wheel, now + state.node[receiver, REQUEST_NS] + latency, GETDATA << KIND_SHIFT | route)
-
-
-@inlined
-def send_block(state, wheel, now, block, slot, source, link):
-    """A request has arrived: the block leaves when the upload line is free and travels."""
-    size = state.block[block, WIRE_BYTES]
-    left = now
-    upload = state.node[source, UPLOAD]
-    if upload > 0:
-        left = now + transfer_ns(size, upload)
-        if size > PACKET_SIZE_BYTES:
-            left += max(0, state.node[source, UPLOAD_FREE] - now)
-            state.node[source, UPLOAD_FREE] = left
-    state.uploads[source] += 1
-    state.block[block, PENDING] += 1
-    latency = state.link[link] & LATENCY_MASK
-    push(wheel, left + latency, packed(ARRIVED, slot, source, link))
-
-
-@inlined
-def arrive(state, wheel, now, block, what):
-    """A block is at the receiver's line, which may still be busy or slower than the sender's."""
-    receiver = state.link[what & LINK_MASK] >> LATENCY_BITS
-    size = state.block[block, WIRE_BYTES]
-    download = state.node[receiver, DOWNLOAD]
-    if download > 0 and size > PACKET_SIZE_BYTES:
-        source = (what >> SOURCE_SHIFT) & NODE_MASK
-        first = now - transfer_ns(size, state.node[source, UPLOAD])
-        begin = max(first, state.node[receiver, DOWNLOAD_FREE])
-        through = max(now, begin + transfer_ns(size, download))
-        state.node[receiver, DOWNLOAD_FREE] = through
-        if through > now:
-            state.block[block, PENDING] += 1
-            push(wheel, through, what + ((THROUGH - ARRIVED) << KIND_SHIFT))
-            return
-    receive(state, wheel, now, block, what)
-
-
-@inlined
-def receive(state, wheel, now, block, what):
-    """A block is here: validate it, or keep it as an orphan and ask for its parent."""
-    link = what & LINK_MASK
-    slot = (what >> SLOT_SHIFT) & SLOT_MASK
-    receiver = state.link[link] >> LATENCY_BITS
-    state.heard[slot, receiver] = RECEIVED
-    if len(state.received_ns) > 0:
-        state.received_ns[block, receiver] = now
-    parent = state.block[block, PARENT]
-    parent_slot = state.block[parent, SLOT]
-    if parent_slot == NO_SLOT or state.heard[parent_slot, receiver] == ACCEPTED:
-        validate(state, wheel, now, block, slot, receiver)
         return
-    place = state.progress[ORPHAN_COUNT]
-    state.orphan[place, 0] = parent_slot
-    state.orphan[place, 1] = slot
-    state.orphan[place, 2] = receiver
-    state.progress[ORPHAN_COUNT] = place + 1
-    state.progress[ORPHANED] += 1
-    state.block[block, ORPHANS] += 1
-    if state.heard[parent_slot, receiver] >= 0:
-        state.heard[parent_slot, receiver] = REQUESTED
-        source = (what >> SOURCE_SHIFT) & NODE_MASK
-        request(state, wheel, now, parent, packed(0, parent_slot, source, link), receiver)
+    receiver = state.link[link] >> LATENCY_BITS
+    if kind == INV:
+        if state.heard[slot, receiver] == now:
+            hear(state, wheel, now, block, slot, receiver, what)
+    elif kind == GETDATA:
+        serve(state, wheel, now, block, ARRIVED, state.block[block, WIRE_BYTES], what)
+    elif kind >= ARRIVED:
+        long_message(state, wheel, now, block, slot, receiver, kind, what)
+    elif kind == GETCOMPACT:
+        size = state.block[block, COMPACT_WIRE_BYTES]
+        serve(state, wheel, now, block, ARRIVED_COMPACT, size, what)
+    elif kind == GETTXN:
+        size = state.block[block, FILL_WIRE_BYTES]
+        transmit(state, wheel, now, block, size, ARRIVED_FILL, what & _ROUTE_MASK)
+    elif kind == WANT:
+        state.fast[link] |= FAST_COMPACT
+    else:
+        state.fast[link] &= ~FAST_COMPACT
 
 
 @inlined
-def validate(state, wheel, now, block, slot, node):
-    """Queue a block at the node's processor."""
-    done = max(now, state.node[node, PROCESSOR_FREE]) + state.block[block, VALIDATION_NS]
-    state.node[node, PROCESSOR_FREE] = done
-    state.block[block, PENDING] += 1
-    push(wheel, done, packed(VALIDATED, slot, 0, node))
+def hear(state, wheel, now, block, slot, receiver, what):
+    """The first announcement of a block: ask for it, unless it is known to be behind."""
+    kind = GETDATA
+    if state.protocol >= HEADERS:
+        tip = state.node[receiver, TIP]
+        if state.block[block, HEIGHT] < state.block[tip, HEIGHT]:
+            state.heard[slot, receiver] = REFUSED
+            return
+        has_parent = is_accepted(state, state.block[block, PARENT], receiver)
+        if state.protocol >= COMPACT_LOW and has_parent:
+            kind = GETCOMPACT
+    state.heard[slot, receiver] = REQUESTED
+    request(state, wheel, now, block, kind, what & _ROUTE_MASK, receiver)
 
 
 @inlined
-def accept(state, wheel, now, block, slot, node):
-    """A validated block joins the node's tree; a new tip is announced; its orphans follow."""
-    record(state, now, block, node)
-    state.heard[slot, node] = ACCEPTED
-    tip = state.node[node, TIP]
-    if state.block[block, HEIGHT] > state.block[tip, HEIGHT]:
-        if state.block[block, PARENT] != tip:
-            note_reorganisation(state, tip, block)
-        state.node[node, TIP] = block
-        state.block[tip, TIPS] -= 1
-        state.block[block, TIPS] += 1
-        announce(state, wheel, now, block, slot, node)
-    if state.progress[ORPHAN_COUNT] > 0:
-        adopt(state, wheel, now, slot, node)
+def serve(state, wheel, now, block, kind, size, what):
+    """A request has arrived: the block's whole or compact form is sent."""
+    state.uploads[(what >> SOURCE_SHIFT) & NODE_MASK] += 1
+    transmit(state, wheel, now, block, size, kind, what & _ROUTE_MASK)
 
 
 @inlined
-def announce(state, wheel, now, block, slot, node):
-    """Tell the neighbours; only what will be the first word of this block becomes an event."""
-    leaves = now + state.node[node, INV_NS]
-    route = packed(INV, slot, node, 0)
-    pushed = 0
-    for link in range(state.offset[node], state.offset[node + 1]):
-        arrives = leaves + (state.link[link] & LATENCY_MASK)
-        neighbour = state.link[link] >> LATENCY_BITS
-        if arrives < state.heard[slot, neighbour]:
-            state.heard[slot, neighbour] = arrives
-            push(wheel, arrives, route | link)
-            pushed += 1
-    state.block[block, PENDING] += pushed
+def long_message(state, wheel, now, block, slot, receiver, kind, what):
+    """A block, a compact block or missing transactions are at the receiver's line or through."""
+    if kind < THROUGH:
+        size = size_of(state, block, kind)
+        if not is_through(state, wheel, now, block, size, receiver, what):
+            return
+    else:
+        kind -= THROUGH - ARRIVED
+    link = what & LINK_MASK
+    source = (what >> SOURCE_SHIFT) & NODE_MASK
+    if len(state.known) > 0 and kind <= ARRIVED_COMPACT:
+        state.known[slot, state.reverse[link]] = 1
+    heard = state.heard[slot, receiver]
+    if heard in (RECEIVED, ACCEPTED):
+        return
+    if kind == ARRIVED_COMPACT:
+        if heard == FILLING:
+            return
+        if lacks_transactions(state.chance_key, state.chance_threshold, receiver, block):
+            state.heard[slot, receiver] = FILLING
+            size = GET_TRANSACTIONS_BYTES
+            reply_short(state, wheel, now, block, GETTXN, size, what & _ROUTE_MASK, receiver)
+            return
+    complete(state, wheel, now, block, slot, receiver, link, source)
 
 
 @compiled
-def adopt(state, wheel, now, slot, node):
-    """Validate the orphans that waited at this node for this block, in order of arrival."""
-    kept = 0
-    for place in range(state.progress[ORPHAN_COUNT]):
-        child_slot = state.orphan[place, 1]
-        if state.orphan[place, 0] == slot and state.orphan[place, 2] == node:
-            child = state.slot_block[child_slot]
-            state.block[child, ORPHANS] -= 1
-            validate(state, wheel, now, child, child_slot, node)
-        else:
-            state.orphan[kept, 0] = state.orphan[place, 0]
-            state.orphan[kept, 1] = child_slot
-            state.orphan[kept, 2] = state.orphan[place, 2]
-            kept += 1
-    state.progress[ORPHAN_COUNT] = kept
-
-
-@inlined
 def find(state, wheel, block, slot):
-    """A miner finds a block on its tip and accepts it at once."""
+    """A miner finds a block on its tip, sends it on and accepts it at once."""
     row = state.block[block]
-    miner = row[MINER]
+    miner, now = row[MINER], row[FOUND_NS]
     row[PARENT] = state.node[miner, TIP]
     row[HEIGHT] = state.block[row[PARENT], HEIGHT] + 1
     row[SLOT] = slot
     state.slot_block[slot] = block
     state.heard[slot, :] = UNHEARD
-    accept(state, wheel, row[FOUND_NS], block, slot, miner)
-
-
-@inlined
-def record(state, now, block, node):
-    """Count a delivery: per block, per node, and in the pooled histogram."""
-    row = state.block[block]
-    delay = now - row[FOUND_NS]
-    count = row[ACCEPTED_BY] + 1
-    row[ACCEPTED_BY] = count
-    row[DELAY_SUM_NS] += delay
-    reach = row[NEXT_REACH]
-    while reach < len(state.reach_count) and state.reach_count[reach] == count:
-        state.reached_ns[block, reach] = delay
-        reach += 1
-    row[NEXT_REACH] = reach
-    state.histogram[min(delay // state.histogram_bin_ns, len(state.histogram) - 1)] += 1
-    state.node_delay[node, 0] += delay
-    state.node_delay[node, 1] += 1
-    if len(state.accepted_ns) > 0:
-        state.accepted_ns[block, node] = now
-
-
-@compiled
-def note_reorganisation(state, old, new):
-    """Count a change of branch and remember how many blocks the deepest one took back."""
-    depth = 0
-    while old != new:
-        if state.block[new, HEIGHT] >= state.block[old, HEIGHT]:
-            new = state.block[new, PARENT]
-        else:
-            old = state.block[old, PARENT]
-            depth += 1
-    if depth > 0:
-        state.progress[REORGANISATIONS] += 1
-        state.progress[REORG_DEPTH_MAX] = max(state.progress[REORG_DEPTH_MAX], depth)
+    if len(state.known) > 0:
+        state.known[slot, :] = 0
+    if len(state.source) > 0:
+        state.source[slot, :] = -1
+    if len(state.fast) > 0:
+        send_on(state, wheel, now, block, slot, miner)
+    accept(state, wheel, now, block, slot, miner)
 
 
 @compiled

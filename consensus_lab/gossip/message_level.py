@@ -6,14 +6,17 @@ linked as the network says, each block handed to its miner when the schedule say
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy
 
+from consensus_lab.gossip.chance import lacks
 from consensus_lab.gossip.mining import Schedule
 from consensus_lab.gossip.race import Race
 from consensus_lab.gossip.simulate import HISTOGRAM_BIN_NS, HISTOGRAM_BINS, REACH_FRACTIONS
-from consensus_lab.nakamoto.relay import Found, RelayNode, Validation
+from consensus_lab.nakamoto.relay import RelayNode
+from consensus_lab.nakamoto.relay_options import Found, Relay, Validation
 from consensus_lab.network.arrays import Network, engine_links
 from consensus_lab.sim.engine import Engine
 
@@ -22,14 +25,17 @@ def simulate(
     network: Network,
     schedule: Schedule,
     *,
+    relay: Relay | None = None,
     validation: Validation | None = None,
+    overlay: Iterable[int] = (),
+    seed: int = 0,
     reach_fractions: tuple[float, ...] = REACH_FRACTIONS,
 ) -> Race:
     """Relay every block of a schedule through a network, message by message.
 
     Parameters
     ----------
-    network, schedule, validation, reach_fractions
+    network, schedule, relay, validation, overlay, seed, reach_fractions
         As for `simulate.simulate`.
 
     Returns
@@ -40,14 +46,21 @@ def simulate(
     n, n_blocks = network.n_nodes, schedule.n_blocks
     received = numpy.full((n_blocks + 1, n), -1, numpy.int64)
     accepted = numpy.full((n_blocks + 1, n), -1, numpy.int64)
-    engine = Engine(
-        lambda node_id, disk: RelayNode(
-            node_id, network.neighbours(node_id), validation=validation, disk=disk
-        ),
-        range(n),
-        seed=0,
-        links=engine_links(network),
-    )
+    relay, inside = relay or Relay(), frozenset(overlay)
+
+    def make_node(node_id: int, disk: Any) -> RelayNode:
+        peers = network.neighbours(node_id)
+        return RelayNode(
+            node_id,
+            peers,
+            relay=relay,
+            validation=validation,
+            lacks_transactions=lacks(seed, relay.missing_chance, node_id),
+            overlay=inside.intersection(peers) if node_id in inside else (),
+            disk=disk,
+        )
+
+    engine = Engine(make_node, range(n), seed=seed, links=engine_links(network))
 
     def note(node_id: int, effect: Any, now: int) -> None:
         table = {"received": received, "accepted": accepted}[effect.kind]

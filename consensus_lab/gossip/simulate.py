@@ -7,17 +7,30 @@ has collected of earlier ones stays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy
 
 from consensus_lab.gossip import state as names
+from consensus_lab.gossip.chance import chance_key, chance_threshold
 from consensus_lab.gossip.kernel import run
 from consensus_lab.gossip.mining import Schedule
 from consensus_lab.gossip.race import Race
 from consensus_lab.gossip.state import State
 from consensus_lab.gossip.wheel import OPENED, SHIFT, Wheel, grown, new_wheel
-from consensus_lab.nakamoto.relay import INVENTORY_BYTES, MESSAGE_HEADER_BYTES, Validation
+from consensus_lab.nakamoto.relay_messages import (
+    HEADERS_BYTES,
+    INVENTORY_BYTES,
+    MESSAGE_HEADER_BYTES,
+    TRANSACTIONS_FIXED_BYTES,
+    compact_bytes,
+)
+from consensus_lab.nakamoto.relay_options import (
+    HIGH_BANDWIDTH_SOURCES,
+    PROTOCOLS,
+    Relay,
+    Validation,
+)
 from consensus_lab.network.arrays import Network
 from consensus_lab.node import ParameterError
 from consensus_lab.sim.links import NANOSECONDS_PER_SECOND
@@ -30,7 +43,7 @@ HISTOGRAM_BINS = 30_000
 """Pooled delays in bins of 10 ms up to 300 s."""
 
 REACH_FRACTIONS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
-EVENTS_PER_BUCKET = 8
+EVENTS_PER_BUCKET = 3
 
 Progress = Callable[[int, int], None]
 
@@ -39,20 +52,30 @@ def simulate(
     network: Network,
     schedule: Schedule,
     *,
+    relay: Relay | None = None,
     validation: Validation | None = None,
+    overlay: Iterable[int] = (),
+    seed: int = 0,
     reach_fractions: Sequence[float] = REACH_FRACTIONS,
     keep_all: bool = False,
     progress: Progress | None = None,
 ) -> Race:
-    """Relay every block of a schedule through a network by inv and getdata, compiled.
+    """Relay every block of a schedule through a network, compiled.
 
     Parameters
     ----------
     network : Network
     schedule : Schedule
         When and where blocks are found.
+    relay : Relay, optional
+        The relay protocol; inv and getdata by default.
     validation : Validation, optional
         How long a node takes per block.
+    overlay : iterable of int
+        Nodes that send whole blocks on to each other, over the links that they have, before
+        validating them.
+    seed : int
+        Of the run; for missing transactions of compact blocks.
     reach_fractions : sequence of float
         Shares of the nodes, in (0, 1], whose moments are recorded for each block.
     keep_all : bool
@@ -65,7 +88,10 @@ def simulate(
     Race
         Equal, to the nanosecond, to `message_level.simulate` on the same arguments.
     """
-    state = _new_state(network, schedule, validation or Validation(), reach_fractions, keep_all)
+    relay = (relay or Relay()).validated()
+    state = _new_state(network, schedule, reach_fractions, keep_all)
+    state = _with_costs(state, network, schedule, relay, validation or Validation())
+    state = _with_relay(state, network, relay, frozenset(overlay), seed)
     wheel = new_wheel(4 * network.n_nodes + 1024, _bucket_shift(network, schedule))
     answer = names.PAUSED
     while answer != names.DONE:
@@ -86,10 +112,10 @@ def simulate(
 def _new_state(
     network: Network,
     schedule: Schedule,
-    validation: Validation,
     reach_fractions: Sequence[float],
     keep_all: bool,
 ) -> State:
+    """Empty memory for that many nodes and blocks."""
     n, n_blocks = network.n_nodes, schedule.n_blocks
     if n > names.NODE_MASK or len(network.neighbour) > names.LINK_MASK:
         raise ParameterError("network", f"{n} nodes", f"at most {names.NODE_MASK} nodes")
@@ -100,10 +126,10 @@ def _new_state(
     return State(
         offset=network.offset,
         link=network.neighbour << names.LATENCY_BITS | network.latency_ns,
-        node=_node_rows(network),
+        node=numpy.zeros((n, 8), numpy.int64),
         heard=numpy.full((4, n), names.UNHEARD, numpy.int64),
         slot_block=numpy.full(4, -1, numpy.int64),
-        block=_block_rows(network, schedule, validation),
+        block=numpy.zeros((n_blocks + 1, names.BLOCK_COLUMNS), numpy.int64),
         orphan=numpy.zeros((64, 3), numpy.int64),
         progress=numpy.zeros(names.PROGRESS_SIZE, numpy.int64),
         reach_count=numpy.array(reach, numpy.int64),
@@ -114,33 +140,81 @@ def _new_state(
         received_ns=numpy.full(size, -1, numpy.int64),
         accepted_ns=numpy.full(size, -1, numpy.int64),
         histogram_bin_ns=HISTOGRAM_BIN_NS,
+        protocol=names.BY_INV,
+        reverse=numpy.zeros(0, numpy.int64),
+        known=numpy.zeros((0, 0), numpy.uint8),
+        source=numpy.zeros((0, 0), numpy.int64),
+        fast=numpy.zeros(0, numpy.uint8),
+        fast_source=numpy.full((n, HIGH_BANDWIDTH_SOURCES), -1, numpy.int64),
+        fast_height=numpy.zeros(n, numpy.int64),
+        chance_key=numpy.uint64(0),
+        chance_threshold=numpy.uint64(0),
     )
 
 
-def _node_rows(network: Network) -> numpy.ndarray:
-    """One row per node, with the time that its own short messages take to leave."""
-    rows = numpy.zeros((network.n_nodes, 8), numpy.int64)
-    rows[:, names.UPLOAD] = network.upload
-    rows[:, names.DOWNLOAD] = network.download
+def _with_costs(
+    state: State, network: Network, schedule: Schedule, relay: Relay, validation: Validation
+) -> State:
+    """Fill in what lines, messages and validation cost."""
+    node, block = state.node, state.block
+    node[:, names.UPLOAD] = network.upload
+    node[:, names.DOWNLOAD] = network.download
+    announcement = INVENTORY_BYTES if relay.protocol == "inv" else HEADERS_BYTES
+    node[:, names.INV_NS] = _short_ns(network, announcement)
+    node[:, names.REQUEST_NS] = _short_ns(network, INVENTORY_BYTES)
+    block[:, names.SLOT] = names.NO_SLOT
+    block[0, names.PARENT] = block[0, names.MINER] = -1
+    block[0, names.TIPS] = block[0, names.ACCEPTED_BY] = network.n_nodes
+    block[1:, names.FOUND_NS] = schedule.found_ns
+    block[1:, names.MINER] = schedule.miner
+    block[1:, names.WIRE_BYTES] = schedule.size_bytes + MESSAGE_HEADER_BYTES
+    sizes, places = numpy.unique(schedule.size_bytes, return_inverse=True)
+    for column, cost in (
+        (names.VALIDATION_NS, validation.time_ns),
+        (names.COMPACT_WIRE_BYTES, lambda size: compact_bytes(size, relay.transaction_bytes)),
+        (names.FILL_WIRE_BYTES, lambda size: TRANSACTIONS_FIXED_BYTES + relay.missing_bytes(size)),
+    ):
+        block[1:, column] = numpy.array([cost(int(size)) for size in sizes], numpy.int64)[places]
+    return state
+
+
+def _short_ns(network: Network, size_bytes: int) -> numpy.ndarray:
+    """Time that a short message takes to leave, per node."""
     unlimited = network.upload == 0
     divisor = numpy.where(unlimited, 1, network.upload)
-    short_ns = INVENTORY_BYTES * NANOSECONDS_PER_SECOND // divisor
-    rows[:, names.INV_NS] = rows[:, names.REQUEST_NS] = numpy.where(unlimited, 0, short_ns)
-    return rows
+    return numpy.where(unlimited, 0, size_bytes * NANOSECONDS_PER_SECOND // divisor)
 
 
-def _block_rows(network: Network, schedule: Schedule, validation: Validation) -> numpy.ndarray:
-    rows = numpy.zeros((schedule.n_blocks + 1, names.BLOCK_COLUMNS), numpy.int64)
-    rows[:, names.SLOT] = names.NO_SLOT
-    rows[0, names.PARENT] = rows[0, names.MINER] = -1
-    rows[0, names.TIPS] = rows[0, names.ACCEPTED_BY] = network.n_nodes
-    rows[1:, names.FOUND_NS] = schedule.found_ns
-    rows[1:, names.MINER] = schedule.miner
-    rows[1:, names.WIRE_BYTES] = schedule.size_bytes + MESSAGE_HEADER_BYTES
-    sizes, places = numpy.unique(schedule.size_bytes, return_inverse=True)
-    times = numpy.array([validation.time_ns(int(size)) for size in sizes], numpy.int64)
-    rows[1:, names.VALIDATION_NS] = times[places]
-    return rows
+def _with_relay(
+    state: State, network: Network, relay: Relay, overlay: frozenset[int], seed: int
+) -> State:
+    """Add the memory that only some relay protocols need."""
+    slots, n = state.heard.shape
+    if not all(0 <= node < n for node in overlay):
+        raise ParameterError("overlay", sorted(overlay), f"nodes from 0 to {n - 1}")
+    links = len(network.neighbour)
+    state = state._replace(
+        protocol=PROTOCOLS.index(relay.protocol),
+        chance_key=numpy.uint64(chance_key(seed)),
+        chance_threshold=numpy.uint64(chance_threshold(relay.missing_chance)),
+    )
+    is_high = relay.protocol == "compact_high"
+    if not (is_high or overlay or relay.protocol == "push"):
+        return state
+    # Sorted by (sender, receiver), the reverse links are those sorted by (receiver, sender).
+    sender = numpy.repeat(numpy.arange(n), numpy.diff(network.offset))
+    order = numpy.lexsort((sender, network.neighbour))
+    state = state._replace(
+        reverse=order.astype(numpy.int64), known=numpy.zeros((slots, links), numpy.uint8)
+    )
+    if is_high:
+        state = state._replace(source=numpy.full((slots, n), -1, numpy.int64))
+    if is_high or overlay:
+        inside = numpy.zeros(n, bool)
+        inside[list(overlay)] = True
+        whole = inside[sender] & inside[network.neighbour]
+        state = state._replace(fast=(whole * names.FAST_WHOLE).astype(numpy.uint8))
+    return state
 
 
 def _bucket_shift(network: Network, schedule: Schedule) -> int:
@@ -156,17 +230,22 @@ def _bucket_shift(network: Network, schedule: Schedule) -> int:
 
 
 def _with_more_slots(state: State) -> State:
-    slots, n = state.heard.shape
+    slots = len(state.slot_block)
     if 2 * slots > names.SLOT_MASK + 1:
         raise ParameterError(
             "block_interval_s",
             "too short",
             f"long enough that at most {slots} blocks are under way",
         )
-    heard = numpy.full((2 * slots, n), names.UNHEARD, numpy.int64)
-    heard[:slots] = state.heard
-    more = numpy.full(slots, -1, numpy.int64)
-    return state._replace(heard=heard, slot_block=numpy.concatenate([state.slot_block, more]))
+    twice = {}
+    for name in ("heard", "slot_block", "known", "source"):
+        array = getattr(state, name)
+        if len(array):
+            # What is added is set when a block takes the slot; a free slot's block is -1.
+            twice[name] = numpy.concatenate(
+                [array, numpy.full_like(array, -1 if array.dtype == numpy.int64 else 0)]
+            )
+    return state._replace(**twice)
 
 
 def _race(network: Network, schedule: Schedule, state: State, wheel: Wheel) -> Race:

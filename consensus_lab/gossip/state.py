@@ -23,19 +23,27 @@ LATENCY_MASK = (1 << LATENCY_BITS) - 1
 
 # Kinds of event.  ARRIVED: a long message's last byte is at the receiver's line; THROUGH: and is
 # through it.
-INV, GETDATA, ARRIVED, THROUGH, VALIDATED = range(5)
+VALIDATED, INV, GETDATA, GETCOMPACT, GETTXN, WANT, UNWANT = range(7)
+ARRIVED, ARRIVED_COMPACT, ARRIVED_FILL, THROUGH, THROUGH_COMPACT, THROUGH_FILL = range(7, 13)
+
+# Relay protocols, `State.protocol`: the places in `relay_options.PROTOCOLS`.
+PUSH, BY_INV, HEADERS, COMPACT_LOW, COMPACT_HIGH = range(5)
+
+# Bits of `fast[link]`: the receiver asked for compact blocks unasked; both are in the overlay.
+FAST_COMPACT, FAST_WHOLE = 1, 2
 
 # Columns of `node`; one row is one cache line.
 (UPLOAD, DOWNLOAD, INV_NS, REQUEST_NS, UPLOAD_FREE, DOWNLOAD_FREE, PROCESSOR_FREE, TIP) = range(8)
 
 # What `heard[slot, node]` holds when it is not the time of the first announcement under way.
 UNHEARD = (1 << 63) - 1
-REQUESTED, RECEIVED, ACCEPTED = -1, -2, -3
+REQUESTED, RECEIVED, ACCEPTED, REFUSED, FILLING = -1, -2, -3, -4, -5
 
 # Columns of `block`; row 0 is the genesis block.
 (SLOT, PARENT, HEIGHT, FOUND_NS, MINER, WIRE_BYTES, VALIDATION_NS, ACCEPTED_BY, DELAY_SUM_NS,
- PENDING, TIPS, ORPHANS, NEXT_REACH, IS_NEEDED) = range(14)  # fmt: skip
-BLOCK_COLUMNS = 14
+ PENDING, TIPS, ORPHANS, NEXT_REACH, IS_NEEDED, COMPACT_WIRE_BYTES,
+ FILL_WIRE_BYTES) = range(16)  # fmt: skip
+BLOCK_COLUMNS = 16
 NO_SLOT = -1
 
 # Rows of `progress`.
@@ -61,7 +69,7 @@ class State(NamedTuple):
         arrive, or how far the node has got.
     slot_block : int64, slots
         Which block uses the slot, -1 for none.
-    block : int64, (blocks + 1, 14)
+    block : int64, (blocks + 1, 16)
     orphan : int64, (capacity, 3)
         Slot of the missing parent, slot of the orphan, node; in order of arrival.
     progress : int64
@@ -78,6 +86,22 @@ class State(NamedTuple):
     received_ns, accepted_ns : int64, (blocks + 1, n) or (0, 0)
         Everything, when asked for; -1 for never.
     histogram_bin_ns : int
+    protocol : int
+    reverse : int64
+        The same link in the other direction.
+    known : uint8, (slots, links) or (0, 0)
+        Whether the source of a link knows that its receiver has the block's data; only kept
+        where blocks are sent unasked.
+    source : int64, (slots, n) or (0, 0)
+        Source and link over which a node got the block, for high-bandwidth compact blocks.
+    fast : uint8, links or 0
+        Over which links blocks go on before validation, and how.
+    fast_source : int64, (n, 3)
+        Sources and links that a node asked for compact blocks unasked, oldest first; -1 for none.
+    fast_height : int64, n
+        Highest block that a node has sent on before validation.
+    chance_key, chance_threshold : uint64
+        For the keyed draw of missing transactions.
     """
 
     offset: numpy.ndarray
@@ -96,3 +120,12 @@ class State(NamedTuple):
     received_ns: numpy.ndarray
     accepted_ns: numpy.ndarray
     histogram_bin_ns: int
+    protocol: int
+    reverse: numpy.ndarray
+    known: numpy.ndarray
+    source: numpy.ndarray
+    fast: numpy.ndarray
+    fast_source: numpy.ndarray
+    fast_height: numpy.ndarray
+    chance_key: numpy.uint64
+    chance_threshold: numpy.uint64

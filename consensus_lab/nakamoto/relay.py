@@ -2,27 +2,55 @@
 
 Rules of this file: a Node (see `consensus_lab.node`) over abstract blocks; nothing is drawn here.
 
-Theory of operation.  A miner's new block is announced to all neighbours by its number (`Inv`).
-Who does not have it and has not asked for it yet asks the first announcer (`GetData`) and gets
-the whole block (`BlockMessage`).  A received block takes time to validate, one after the other,
-in proportion to its size; then it joins the tree.  Only a block that becomes the node's new tip
-is announced further (Bitcoin Core, `PeerManagerImpl::UpdatedBlockTip`): of two blocks at one
-height a node relays the one that it saw first, so two fronts of a fork meet and stop.
+Theory of operation.  A node that has validated a block which becomes its new tip tells its
+neighbours (Bitcoin Core, `PeerManagerImpl::UpdatedBlockTip`); of two blocks at one height it
+relays only the one that it saw first, so two fronts of a fork meet and stop.  How it tells is the
+*relay protocol*:
 
-When a branch overtakes, only its tip is announced; a neighbour on the other branch then gets a
-block whose parent it does not know.  It keeps the orphan and asks the sender for the parent,
-until the branches connect.
+- `push`: it sends the whole block, unasked, to every neighbour not known to have it.
+- `inv`: it announces the block's number; who lacks it asks the first announcer for the block.
+- `headers` (BIP 130): it announces the header, so a neighbour does not ask for a block with less
+  work than its own tip.
+- `compact_low` (BIP 152, low bandwidth): as `headers`, but a neighbour that has the parent asks
+  for the compact form: short ids of transactions, most of which it has.  With some chance
+  transactions are missing and cost another round trip.
+- `compact_high` (BIP 152, high bandwidth): each node asks the last three neighbours that brought
+  it a block to send compact blocks unasked, and these are sent on before they are validated.
 
-Sizes on the wire are those of Bitcoin's protocol documentation: every message has a 24-byte
-header; an inventory entry has 36 bytes after a one-byte count.
+An *overlay* (as FIBRE) is a set of neighbours to whom a whole block goes on as soon as it is
+here, before it is validated.  Only a block on the node's tip is sent on before validation, and
+one per height.
+
+Validation takes time, one block after the other, in proportion to size.  A block whose parent is
+not accepted yet is kept as an orphan, and its sender is asked for the parent, until the branches
+connect: a branch that overtakes is announced by its tip only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from consensus_lab.nakamoto.abstract_block import AbstractBlock, BlockTree
+from consensus_lab.nakamoto.relay_messages import (
+    TRANSACTIONS_FIXED_BYTES,
+    BlockMessage,
+    CompactBlock,
+    GetBlocks,
+    GetData,
+    GetTransactions,
+    Headers,
+    Inv,
+    SendCompact,
+    Transactions,
+    compact_bytes,
+)
+from consensus_lab.nakamoto.relay_options import (
+    HIGH_BANDWIDTH_SOURCES,
+    Found,
+    Relay,
+    Validation,
+)
 from consensus_lab.node import (
     Apply,
     Disk,
@@ -37,142 +65,25 @@ from consensus_lab.node import (
     Unapply,
 )
 
-MESSAGE_HEADER_BYTES = 24
-"""Magic, command, length and checksum before every message (protocol documentation)."""
-
-INVENTORY_BYTES = MESSAGE_HEADER_BYTES + 1 + 36
-"""An `inv` or `getdata` with one entry: a count, a type of 4 bytes and a hash of 32 bytes."""
-
-LOCATOR_BYTES = MESSAGE_HEADER_BYTES + 4 + 1 + 2 * 32
-"""A `getblocks` with one hash: version, count, the hash, and the hash to stop at."""
-
-NANOSECONDS_PER_SECOND = 1_000_000_000
-
-
-class Inv(NamedTuple):
-    """I have this block."""
-
-    number: int
-
-    @property
-    def kind(self) -> str:
-        """Name in traces."""
-        return "inv"
-
-    @property
-    def size_bytes(self) -> int:
-        """One inventory entry."""
-        return INVENTORY_BYTES
-
-    @property
-    def identity(self) -> int:
-        """The block that this is about."""
-        return self.number
-
-
-class GetData(NamedTuple):
-    """Send me this block."""
-
-    number: int
-
-    @property
-    def kind(self) -> str:
-        """Name in traces."""
-        return "getdata"
-
-    @property
-    def size_bytes(self) -> int:
-        """One inventory entry."""
-        return INVENTORY_BYTES
-
-    @property
-    def identity(self) -> int:
-        """The block that this is about."""
-        return self.number
-
-
-class GetBlocks(NamedTuple):
-    """My tip is this block: what do you have beyond it?"""
-
-    number: int
-
-    @property
-    def kind(self) -> str:
-        """Name in traces."""
-        return "getblocks"
-
-    @property
-    def size_bytes(self) -> int:
-        """A locator of one hash and a stop hash."""
-        return LOCATOR_BYTES
-
-    @property
-    def identity(self) -> int:
-        """The block that this is about."""
-        return self.number
-
-
-class BlockMessage(NamedTuple):
-    """Here is the whole block."""
-
-    block: AbstractBlock
-
-    @property
-    def kind(self) -> str:
-        """Name in traces."""
-        return "block"
-
-    @property
-    def size_bytes(self) -> int:
-        """The block and the message header."""
-        return MESSAGE_HEADER_BYTES + self.block.size_bytes
-
-    @property
-    def identity(self) -> int:
-        """The block that this is about."""
-        return self.block.number
-
-
-class Found(NamedTuple):
-    """Client command: this node finds the next block, with that number and size, now."""
-
-    number: int
-    size_bytes: int
-
-
-class Validation(NamedTuple):
-    """Time to validate a block: a fixed part, and one that grows with its size.
-
-    Attributes
-    ----------
-    fixed_ns : int
-    bytes_per_s : int
-        0 means that bytes take no time.
-    """
-
-    fixed_ns: int = 0
-    bytes_per_s: int = 0
-
-    def time_ns(self, size_bytes: int) -> int:
-        """How long that many bytes take, nanoseconds, rounded down."""
-        if not self.bytes_per_s:
-            return self.fixed_ns
-        return self.fixed_ns + size_bytes * NANOSECONDS_PER_SECOND // self.bytes_per_s
-
-
 _VALIDATE = "validate "
 
 
 class RelayNode:
-    """A full node of Nakamoto consensus over abstract blocks, which relays by inv and getdata.
+    """A full node of Nakamoto consensus over abstract blocks.
 
     Parameters
     ----------
     node_id : int
     peers : iterable of int
         Its neighbours; links are used both ways.
+    relay : Relay
+        How blocks are told on.
     validation : Validation
         How long a block takes to validate.
+    lacks_transactions : callable (block number) -> bool, optional
+        The chance of a compact block, drawn by whoever runs the node; never, by default.
+    overlay : iterable of int
+        Neighbours to whom whole blocks go on before they are validated.
     disk : mapping
         What survived a crash: blocks by `("block", number)` in order of acceptance.
     """
@@ -182,20 +93,37 @@ class RelayNode:
         node_id: NodeId,
         peers: Iterable[NodeId],
         *,
+        relay: Relay | None = None,
         validation: Validation | None = None,
+        lacks_transactions: Callable[[int], bool] | None = None,
+        overlay: Iterable[NodeId] = (),
         disk: Disk | None = None,
     ) -> None:
         self.node_id = node_id
         self.peers = tuple(sorted(peers))
         self._peers = frozenset(self.peers)
+        self.relay = (relay or Relay()).validated()
         self.validation = validation or Validation()
+        self.lacks_transactions = lacks_transactions or (lambda number: False)
+        self.overlay = frozenset(overlay)
         self.tree = BlockTree()
         # Blocks asked for and not yet here, with the peer that was asked.
         self.requested: dict[int, NodeId] = {}
+        # Compact blocks of which transactions were asked for.
+        self.filling: set[int] = set()
         # Blocks received, with an accepted parent, on which validation has begun.
         self.validating: dict[int, AbstractBlock] = {}
         # When the processor has validated all that it has begun.
         self.processor_free_ns = 0
+        # Peers that sent us a block's data, or got it from us unasked.
+        self.known_by: dict[int, set[NodeId]] = {}
+        # Who brought each block that is not yet accepted.
+        self.source: dict[int, NodeId] = {}
+        # High bandwidth: who sends to us unasked (oldest first), and who asked us to.
+        self.fast_sources: list[NodeId] = []
+        self.fast_peers: set[NodeId] = set()
+        # Highest block sent on before validation: one per height (Core, m_highest_fast_announce).
+        self.fast_height = 0
         # History, for whoever measures: blocks sent, orphans kept, branches left, most blocks
         # taken back at once.
         self.blocks_sent = 0
@@ -207,9 +135,14 @@ class RelayNode:
             self.tree.accept(block)
         self._handlers: dict[type, Callable[[NodeId, Any, int], Effects]] = {
             Inv: self._receive_inv,
+            Headers: self._receive_headers,
             GetData: self._receive_getdata,
             GetBlocks: self._receive_getblocks,
             BlockMessage: self._receive_block,
+            CompactBlock: self._receive_compact,
+            GetTransactions: self._receive_get_transactions,
+            Transactions: self._receive_transactions,
+            SendCompact: self._receive_send_compact,
         }
 
     # The Node contract.
@@ -221,7 +154,7 @@ class RelayNode:
         return [Send(peer, GetBlocks(self.tree.tip.number)) for peer in self.peers]
 
     def receive(self, sender: NodeId, message: Message, now: int) -> Effects:
-        """A neighbour announces, asks for, or sends a block; anything else is ignored."""
+        """A neighbour's message; anything else is ignored."""
         handler = self._handlers.get(type(message))
         if handler is None or sender not in self._peers:
             return [Note("ignored", message)]
@@ -238,44 +171,81 @@ class RelayNode:
         block = self.tree.extend(
             number=command.number, size_bytes=command.size_bytes, miner=self.node_id
         )
-        return self._accept(block, now)
+        return [*self._send_on(block), *self._accept(block, now)]
 
-    # Messages.
+    # Announcements and requests.
 
     def _receive_inv(self, sender: NodeId, message: Inv, now: int) -> Effects:
         """Ask the first announcer, once."""
-        if self._has(message.number) or message.number in self.requested:
+        if not self._wants(message.number):
             return []
         return [self._request(message.number, sender)]
+
+    def _receive_headers(self, sender: NodeId, message: Headers, now: int) -> Effects:
+        """Ask the first announcer, once, unless the block has less work than our tip."""
+        block = message.block
+        if not self._wants(block.number) or block.chain_work < self.tree.tip.chain_work:
+            return []
+        is_compact = self.relay.protocol.startswith("compact")
+        return [
+            self._request(
+                block.number, sender, compact=is_compact and self.tree.is_accepted(block.parent)
+            )
+        ]
 
     def _receive_getdata(self, sender: NodeId, message: GetData, now: int) -> Effects:
         """Send what was validated; a request for anything else is ignored."""
         block = self.tree.blocks.get(message.number)
         if block is None:
             return []
-        self.blocks_sent += 1
-        return [Send(sender, BlockMessage(block))]
+        return [self._send_compact(sender, block) if message.compact else self._send(sender, block)]
 
     def _receive_getblocks(self, sender: NodeId, message: GetBlocks, now: int) -> Effects:
         """A neighbour is back: tell it our tip, unless it is there already."""
         tip = self.tree.tip.number
         return [] if tip == message.number else [Send(sender, Inv(tip))]
 
+    def _receive_send_compact(self, sender: NodeId, message: SendCompact, now: int) -> Effects:
+        """A neighbour wants compact blocks unasked, or no longer."""
+        if message.is_wanted:
+            self.fast_peers.add(sender)
+        else:
+            self.fast_peers.discard(sender)
+        return []
+
+    # Blocks.
+
     def _receive_block(self, sender: NodeId, message: BlockMessage, now: int) -> Effects:
-        """Validate it, or keep it as an orphan and ask the sender for its parent."""
+        """The whole block is here."""
         block = message.block
-        self.requested.pop(block.number, None)
-        if self._has(block.number):
+        self._learn(sender, block)
+        return [] if self._has(block.number) else self._complete(sender, block, now)
+
+    def _receive_compact(self, sender: NodeId, message: CompactBlock, now: int) -> Effects:
+        """The short ids are here: all transactions may be, or some are asked for."""
+        block = message.block
+        self._learn(sender, block)
+        if self._has(block.number) or block.number in self.filling:
             return []
-        effects: Effects = [Note("received", block.number)]
-        if self.tree.is_accepted(block.parent):
-            effects.append(self._validate(block, now))
-            return effects
-        self.tree.keep_orphan(block)
-        self.orphans_kept += 1
-        if not self._has(block.parent) and block.parent not in self.requested:
-            effects.append(self._request(block.parent, sender))
-        return effects
+        if not self.lacks_transactions(block.number):
+            return self._complete(sender, block, now)
+        self.filling.add(block.number)
+        return [Send(sender, GetTransactions(block.number))]
+
+    def _receive_get_transactions(
+        self, sender: NodeId, message: GetTransactions, now: int
+    ) -> Effects:
+        """Send the transactions of a block that was sent in compact form."""
+        block = self.tree.blocks.get(message.number) or self.validating.get(message.number)
+        if block is None:
+            return []
+        size = TRANSACTIONS_FIXED_BYTES + self.relay.missing_bytes(block.size_bytes)
+        return [Send(sender, Transactions(block, size))]
+
+    def _receive_transactions(self, sender: NodeId, message: Transactions, now: int) -> Effects:
+        """The compact block is filled."""
+        block = message.block
+        return [] if self._has(block.number) else self._complete(sender, block, now)
 
     # Steps.
 
@@ -287,9 +257,59 @@ class RelayNode:
             or self.tree.is_orphan(number)
         )
 
-    def _request(self, number: int, peer: NodeId) -> Effect:
+    def _wants(self, number: int) -> bool:
+        """True when the block is not here and nothing of it is on the way at our request."""
+        return not (number in self.requested or number in self.filling or self._has(number))
+
+    def _request(self, number: int, peer: NodeId, *, compact: bool = False) -> Effect:
         self.requested[number] = peer
-        return Send(peer, GetData(number))
+        return Send(peer, GetData(number, compact))
+
+    def _learn(self, sender: NodeId, block: AbstractBlock) -> None:
+        """Who sent a block has it; of no use any more once it is accepted and announced."""
+        if not self.tree.is_accepted(block.number):
+            self.known_by.setdefault(block.number, set()).add(sender)
+
+    def _send(self, peer: NodeId, block: AbstractBlock) -> Effect:
+        self.blocks_sent += 1
+        return Send(peer, BlockMessage(block))
+
+    def _send_compact(self, peer: NodeId, block: AbstractBlock) -> Effect:
+        self.blocks_sent += 1
+        size = compact_bytes(block.size_bytes, self.relay.transaction_bytes)
+        return Send(peer, CompactBlock(block, size))
+
+    def _complete(self, sender: NodeId, block: AbstractBlock, now: int) -> Effects:
+        """All of a block is here: send it on and validate it, or keep it as an orphan."""
+        self.requested.pop(block.number, None)
+        self.filling.discard(block.number)
+        self.source[block.number] = sender
+        effects: Effects = [Note("received", block.number)]
+        if self.tree.is_accepted(block.parent):
+            effects += self._send_on(block)
+            effects.append(self._validate(block, now))
+            return effects
+        self.tree.keep_orphan(block)
+        self.orphans_kept += 1
+        if self._wants(block.parent):
+            effects.append(self._request(block.parent, sender))
+        return effects
+
+    def _send_on(self, block: AbstractBlock) -> Effects:
+        """Before validation: to the overlay, and to who asked for compact blocks unasked."""
+        if block.parent != self.tree.tip.number or block.height <= self.fast_height:
+            return []
+        fast = [peer for peer in self.peers if peer in self.overlay or peer in self.fast_peers]
+        if not fast:
+            return []
+        self.fast_height = block.height
+        known_by = self.known_by.setdefault(block.number, set())
+        fresh = [peer for peer in fast if peer not in known_by]
+        known_by.update(fresh)
+        return [
+            self._send(peer, block) if peer in self.overlay else self._send_compact(peer, block)
+            for peer in fresh
+        ]
 
     def _validate(self, block: AbstractBlock, now: int) -> Effect:
         """Queue the block at the node's one processor."""
@@ -305,12 +325,37 @@ class RelayNode:
             Persist(((("block", block.number), block),)),
             Note("accepted", block.number),
         ]
+        source = self.source.pop(block.number, None)
+        if source is not None and self.relay.protocol == "compact_high":
+            effects += self._prefer(source, block.number)
         if moved is not None:
             if moved.left:
                 self.reorganisations += 1
                 self.reorganisation_depth_max = max(self.reorganisation_depth_max, len(moved.left))
             effects += [Unapply(left.height, left) for left in moved.left]
             effects += [Apply(joined.height, joined) for joined in moved.joined]
-            effects += [Send(peer, Inv(block.number)) for peer in self.peers]
+            effects += self._announce(block)
+        self.known_by.pop(block.number, None)
         effects += [self._validate(child, now) for child in self.tree.take_orphans(block.number)]
         return effects
+
+    def _announce(self, block: AbstractBlock) -> Effects:
+        """Tell every neighbour that is not known to have the block, by the relay protocol."""
+        known_by = self.known_by.get(block.number, ())
+        fresh = [peer for peer in self.peers if peer not in known_by]
+        if self.relay.protocol == "push":
+            return [self._send(peer, block) for peer in fresh]
+        announcement = Inv(block.number) if self.relay.protocol == "inv" else Headers(block)
+        return [Send(peer, announcement) for peer in fresh]
+
+    def _prefer(self, source: NodeId, number: int) -> Effects:
+        """Have this neighbour send compact blocks unasked, in place of the oldest of three."""
+        if source in self.fast_sources:
+            self.fast_sources.remove(source)
+            self.fast_sources.append(source)
+            return []
+        effects: Effects = []
+        if len(self.fast_sources) == HIGH_BANDWIDTH_SOURCES:
+            effects.append(Send(self.fast_sources.pop(0), SendCompact(False, number)))
+        self.fast_sources.append(source)
+        return [*effects, Send(source, SendCompact(True, number))]

@@ -13,7 +13,7 @@ from consensus_lab.gossip import message_level
 from consensus_lab.gossip.mining import Schedule, draw_schedule
 from consensus_lab.gossip.race import Race
 from consensus_lab.gossip.simulate import simulate
-from consensus_lab.nakamoto.relay import Validation
+from consensus_lab.nakamoto.relay_options import PROTOCOLS, Relay, Validation
 from consensus_lab.network import topology
 from consensus_lab.network.arrays import from_edges, from_graph
 
@@ -79,7 +79,18 @@ def races(draw):
     validation = Validation(
         draw(st.sampled_from([0, 1, 50_000_000])), draw(st.sampled_from([0, 10**6]))
     )
-    return network, schedule, validation
+    relay = Relay(
+        draw(st.sampled_from(PROTOCOLS)),
+        transaction_bytes=draw(st.sampled_from([1, 250])),
+        missing_chance=draw(st.sampled_from([0.0, 0.3, 1.0])),
+        missing_per_million=draw(st.sampled_from([1000, 500_000])),
+    )
+    overlay = draw(st.sampled_from([(), range(0, n, 2), range(n)]))
+    return (
+        network,
+        schedule,
+        {"relay": relay, "validation": validation, "overlay": overlay, "seed": seed},
+    )
 
 
 @pytest.mark.slow
@@ -87,25 +98,27 @@ def races(draw):
 @given(races())
 def test_compiled_relay_equals_the_engine(race):
     """Any graph, lines, latencies, sizes, intervals and hash shares: no difference at all."""
-    network, schedule, validation = race
-    fast = simulate(network, schedule, validation=validation, keep_all=True)
-    slow = message_level.simulate(network, schedule, validation=validation)
+    network, schedule, costs = race
+    fast = simulate(network, schedule, keep_all=True, **costs)
+    slow = message_level.simulate(network, schedule, **costs)
     assert_same(fast, slow)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize(
     ("n", "n_blocks", "interval_s"),
     [(300, 12, 600.0), (300, 12, 5.0), (300, 40, 1.0), (60, 100, 1.0), (60, 100, 0.1)],
 )
-def test_compiled_relay_equals_the_engine_on_300_nodes(n, n_blocks, interval_s):
+def test_compiled_relay_equals_the_engine_on_300_nodes(n, n_blocks, interval_s, protocol):
     """The largest size that the promise names, from no forks to nothing but forks."""
     network = from_graph(topology.bitcoin(n, seed=7), seed=7)
     schedule = draw_schedule(network, n_blocks=n_blocks, block_interval_s=interval_s, seed=7)
     validation = Validation(1_000_000, 20_000_000)
-    fast = simulate(network, schedule, validation=validation, keep_all=True)
-    assert_same(fast, message_level.simulate(network, schedule, validation=validation))
+    costs = {"relay": Relay(protocol, missing_chance=0.2), "validation": validation, "seed": n}
+    fast = simulate(network, schedule, keep_all=True, **costs)
+    assert_same(fast, message_level.simulate(network, schedule, **costs))
     if interval_s <= 1.0:
         assert fast.stale_blocks() > 0
         assert fast.reorganisations > 0
-        assert fast.orphans > 50
+        assert fast.orphans > (50 if protocol in ("inv", "push") else 0)

@@ -1,0 +1,115 @@
+"""The compiled path's links: short messages, the upload queue, the download line.
+
+The rules are those of `sim.links`, in the same integer arithmetic: a message of more than one
+packet queues at the sender's line and occupies the receiver's; a shorter one slips through.
+"""
+
+from __future__ import annotations
+
+from consensus_lab.gossip.compiled import compiled, inlined
+from consensus_lab.gossip.state import (
+    ARRIVED,
+    ARRIVED_COMPACT,
+    COMPACT_WIRE_BYTES,
+    DOWNLOAD,
+    DOWNLOAD_FREE,
+    FILL_WIRE_BYTES,
+    KIND_SHIFT,
+    LATENCY_MASK,
+    LINK_MASK,
+    NODE_MASK,
+    PENDING,
+    REQUEST_NS,
+    SLOT_SHIFT,
+    SOURCE_SHIFT,
+    THROUGH,
+    UPLOAD,
+    UPLOAD_FREE,
+    WIRE_BYTES,
+)
+from consensus_lab.gossip.wheel import push
+from consensus_lab.sim.links import NANOSECONDS_PER_SECOND, PACKET_SIZE_BYTES
+
+
+@inlined
+def packed(kind, slot, source, link):
+    """An event as one integer."""
+    return kind << KIND_SHIFT | slot << SLOT_SHIFT | source << SOURCE_SHIFT | link
+
+
+@inlined
+def transfer_ns(size_bytes, bytes_per_s):
+    """Time for that many bytes, as `sim.links.transfer_ns`; a rate of 0 takes no time."""
+    if bytes_per_s == 0:
+        return 0
+    return size_bytes * NANOSECONDS_PER_SECOND // bytes_per_s
+
+
+@inlined
+def request(state, wheel, now, block, kind, route, receiver):
+    """The receiver of a link asks its source for a block; `route` is slot, source and link."""
+    latency = state.link[route & LINK_MASK] & LATENCY_MASK
+    state.block[block, PENDING] += 1
+    push(wheel, now + state.node[receiver, REQUEST_NS] + latency, kind << KIND_SHIFT | route)
+
+
+@inlined
+def reply_short(state, wheel, now, block, kind, size, route, receiver):
+    """The receiver of a link sends its source a short message of another size."""
+    latency = state.link[route & LINK_MASK] & LATENCY_MASK
+    state.block[block, PENDING] += 1
+    leaves = now + transfer_ns(size, state.node[receiver, UPLOAD])
+    push(wheel, leaves + latency, kind << KIND_SHIFT | route)
+
+
+@inlined
+def transmit(state, wheel, now, block, size, kind, route):
+    """Something long leaves the source when its upload line is free, and travels the link."""
+    source = (route >> SOURCE_SHIFT) & NODE_MASK
+    left = now
+    upload = state.node[source, UPLOAD]
+    if upload > 0:
+        left = now + transfer_ns(size, upload)
+        if size > PACKET_SIZE_BYTES:
+            left += max(0, state.node[source, UPLOAD_FREE] - now)
+            state.node[source, UPLOAD_FREE] = left
+    state.block[block, PENDING] += 1
+    latency = state.link[route & LINK_MASK] & LATENCY_MASK
+    push(wheel, left + latency, kind << KIND_SHIFT | route)
+
+
+@inlined
+def size_of(state, block, kind):
+    """Bytes on the wire of a block's whole form, compact form, or missing transactions."""
+    if kind == ARRIVED:
+        return state.block[block, WIRE_BYTES]
+    if kind == ARRIVED_COMPACT:
+        return state.block[block, COMPACT_WIRE_BYTES]
+    return state.block[block, FILL_WIRE_BYTES]
+
+
+@inlined
+def is_through(state, wheel, now, block, size, receiver, what):
+    """True when the receiver's line adds nothing; else the message comes through later."""
+    download = state.node[receiver, DOWNLOAD]
+    if download == 0 or size <= PACKET_SIZE_BYTES:
+        return True
+    source = (what >> SOURCE_SHIFT) & NODE_MASK
+    first = now - transfer_ns(size, state.node[source, UPLOAD])
+    begin = max(first, state.node[receiver, DOWNLOAD_FREE])
+    through = max(now, begin + transfer_ns(size, download))
+    state.node[receiver, DOWNLOAD_FREE] = through
+    if through == now:
+        return True
+    state.block[block, PENDING] += 1
+    push(wheel, through, what + ((THROUGH - ARRIVED) << KIND_SHIFT))
+    return False
+
+
+@compiled
+def most_links(state):
+    """The largest number of neighbours: how many messages one announcement can be."""
+    most = 0
+    for v in range(len(state.node)):
+        most = max(most, state.offset[v + 1] - state.offset[v])
+    return most
