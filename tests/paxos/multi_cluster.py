@@ -39,16 +39,16 @@ class Cells:
         assert index > self.applied, "The log goes forward only."
         self.applied = index
         old = self.cells.get(command.key, "")
-        if type(command) is CompareAndSwap:
+        if isinstance(command, CompareAndSwap):
             if old == command.expected:
                 self.cells[command.key] = command.value
             return old == command.expected
-        if type(command) is Append:
+        if isinstance(command, Append):
             self.cells[command.key] = old + command.value
-        elif type(command) is Put:
+        elif isinstance(command, Put):
             self.cells[command.key] = command.value
         else:
-            assert type(command) is Delete
+            assert isinstance(command, Delete)
             self.cells.pop(command.key, None)
         return None
 
@@ -73,8 +73,19 @@ def parameters(members: Any = (1, 2, 3), **others: Any) -> MultiPaxosParameters:
     return MultiPaxosParameters(quorums, **settings)
 
 
+class Fixed:
+    """A source of randomness that is none: the shortest or the longest timeout, always."""
+
+    def __init__(self, draw: int) -> None:
+        self.draw = draw
+
+    def randrange(self, stop: int) -> int:
+        """The first or the last integer."""
+        return self.draw % stop
+
+
 class Cluster:
-    """An engine with replicas, and what the outside saw of them."""
+    """An engine with replicas, and what the outside saw of them; `first` names who leads first."""
 
     def __init__(
         self,
@@ -88,6 +99,7 @@ class Cluster:
         machine: Any = Cells,
         is_watched: bool = True,
         trace: Any = None,
+        first: int | None = None,
     ) -> None:
         self.settings = settings
         self.node_ids = tuple(nodes or settings.quorums.acceptors)
@@ -102,7 +114,9 @@ class Cluster:
 
         def make(node_id: int, disk: Any) -> MultiPaxosNode:
             self.boots[node_id] += 1
-            source = stream(seed, "node", node_id, self.boots[node_id])
+            source: Any = stream(seed, "node", node_id, self.boots[node_id])
+            if first is not None:
+                source = Fixed(0 if node_id == first else -1)
             return node_class(
                 node_id, disk, parameters=settings, machine=machine(), source=source
             )
@@ -188,6 +202,10 @@ class Cluster:
         kind = Query if type(command) is Get else Request
         self.engine.submit(node_id, kind(request_id, command))
         return request_id
+
+    def messages_sent(self) -> int:
+        """By all nodes, to others, since the start."""
+        return sum(process.messages_sent for process in self.engine.processes.values())
 
     def count(self, kind: str) -> int:
         """How many notes of that kind there were."""
