@@ -94,3 +94,22 @@ def build(
     seed = derive_seed(parameters.seed, "replicate", replicate)
     bare = build_graph(parameters, seed) if graph is None else graph
     return arrays.from_graph(bare, where=parameters.geography, seed=seed), seed
+
+
+def finding_interval_s(
+    network: arrays.Network, *, interval_s: float, block_size_bytes: int, n_blocks: int,
+    validation: Validation, seed: int,
+) -> float:  # fmt: skip
+    """The mean time between blocks found at which the chain grows by one per `interval_s`.
+
+    Bitcoin adjusts its target to the growth of the chain, so stale blocks come on top: the
+    stale fraction of a run at `interval_s` says by how much blocks have to be found sooner.
+    """
+    from consensus_lab.gossip.mining import draw_schedule
+    from consensus_lab.gossip.simulate import simulate
+
+    schedule = draw_schedule(
+        network, n_blocks=n_blocks, block_interval_s=interval_s,
+        block_size_bytes=block_size_bytes, seed=derive_seed(seed, "retarget"),
+    )  # fmt: skip
+    return interval_s * (1.0 - simulate(network, schedule, validation=validation).stale_rate())

@@ -99,10 +99,8 @@ class Engine(EventLoop):
         self.links = links if isinstance(links, Links) else Links(links or Link(0))
         self.links.seed(seed)
         self.trace = trace
-        self.on_apply: Hook | None = None
-        self.on_unapply: Hook | None = None
-        self.on_reply: Hook | None = None
-        self.on_note: Hook | None = None
+        nobody: Hook | None = None
+        self.on_apply = self.on_unapply = self.on_reply = self.on_note = nobody
         ids = list(node_ids)
         if len(set(ids)) != len(ids):
             raise ParameterError("node_ids", ids, "without duplicates")
@@ -112,8 +110,6 @@ class Engine(EventLoop):
         self._number = 0
         for process in self.processes.values():
             self._boot(process, "start")
-
-    # What a user of the engine calls.
 
     @property
     def nodes(self) -> dict[NodeId, Node]:
@@ -130,6 +126,10 @@ class Engine(EventLoop):
         process = self._process(node_id)
         time = self.now if at_ns is None else max(at_ns, self.now)
         self._push(time, _SUBMIT, process, command)
+
+    def inject(self, sender: NodeId, node_id: NodeId, message: Message) -> None:
+        """A message from outside the run arrives at a node now."""
+        self._push(self.now, _DELIVER, self._process(node_id), sender, message, 0)
 
     def crash(self, node_id: NodeId, *, keep_unsynced: int = 0) -> None:
         """Stop a node: its memory is gone, and all writes but the first few that are under way."""
