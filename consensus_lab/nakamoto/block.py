@@ -17,7 +17,7 @@ from consensus_lab.constants import BLOCK_SIZE_BYTES_MAX, HEADER_SIZE_BYTES
 from consensus_lab.nakamoto.encoding import NULL_ID, ByteReader, compact_size, sha256d
 from consensus_lab.nakamoto.header import BlockHeader, check_proof_of_work, read_header
 from consensus_lab.nakamoto.merkle import MerkleRoot, merkle_root
-from consensus_lab.nakamoto.script import count_signature_operations, push_number
+from consensus_lab.nakamoto.script import push_number
 from consensus_lab.nakamoto.transaction import (
     WITNESS_SCALE,
     Transaction,
@@ -163,20 +163,9 @@ def check_block_contents(block: Block) -> None:
         raise ProtocolViolation("bad-cb-multiple")
     for transaction in transactions:
         check_transaction(transaction)
-    if legacy_signature_operations(transactions) * WITNESS_SCALE > SIGNATURE_OPERATION_COST_MAX:
+    count = sum(transaction.signature_operations for transaction in transactions)
+    if count * WITNESS_SCALE > SIGNATURE_OPERATION_COST_MAX:
         raise ProtocolViolation("bad-blk-sigops")
-
-
-def legacy_signature_operations(transactions: tuple[Transaction, ...]) -> int:
-    """Signature operations in the transactions' own scripts, counted the inexact way."""
-    return sum(
-        count_signature_operations(script, is_accurate=False)
-        for transaction in transactions
-        for script in (
-            *(item.script_sig for item in transaction.inputs),
-            *(output.script_pubkey for output in transaction.outputs),
-        )
-    )
 
 
 def height_script(height: int) -> bytes:

@@ -11,11 +11,13 @@ a witness program (BIP 141) is a version and 2 to 40 bytes.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
+MULTISIG_KEYS_MAX = 20
 PUSH_DATA_1, PUSH_DATA_2, PUSH_DATA_4 = 0x4C, 0x4D, 0x4E
 _PUSH_LENGTHS = {PUSH_DATA_1: "<B", PUSH_DATA_2: "<H", PUSH_DATA_4: "<I"}
 
@@ -322,17 +324,28 @@ def find_and_delete(script: bytes, pattern: bytes) -> tuple[bytes, int]:
 def count_signature_operations(script: bytes, *, is_accurate: bool) -> int:
     """Signature checks that a script could cause; a block may hold 20,000 of the inexact kind.
 
-    With `is_accurate` a multisignature counts its stated number of keys, else always 20.
+    With `is_accurate` a multisignature counts its stated number of keys, else always 20.  A cut
+    off push ends the count; what was read before it counts.
     """
-    count, previous = 0, -1
-    try:
-        for opcode, _, _ in operations(script):
+    if not _SIGNATURE_OPERATION.search(script):
+        return 0
+    count, previous, position, end = 0, -1, 0, len(script)
+    while position < end:
+        opcode = script[position]
+        if opcode <= PUSH_DATA_4:
+            try:
+                position = read_operation(script, position).end
+            except UnreadableScript:
+                break
+        else:
+            position += 1
             if opcode in (Op.CHECKSIG, Op.CHECKSIGVERIFY):
                 count += 1
             elif opcode in (Op.CHECKMULTISIG, Op.CHECKMULTISIGVERIFY):
                 is_number = Op.PUSH_1 <= previous <= Op.PUSH_16
-                count += previous - Op.RESERVED if is_accurate and is_number else 20
-            previous = opcode
-    except UnreadableScript:
-        pass  # What was read so far counts.
+                count += previous - Op.RESERVED if is_accurate and is_number else MULTISIG_KEYS_MAX
+        previous = opcode
     return count
+
+
+_SIGNATURE_OPERATION = re.compile(rb"[\xac-\xaf]")

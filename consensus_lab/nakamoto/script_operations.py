@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from consensus_lab.nakamoto.encoding import hash160, sha256, sha256d
 from consensus_lab.nakamoto.ripemd160 import ripemd160
-from consensus_lab.nakamoto.script import Op, find_and_delete, push
+from consensus_lab.nakamoto.script import MULTISIG_KEYS_MAX, Op, find_and_delete, push
 from consensus_lab.nakamoto.script_machine import Machine, as_bool
 from consensus_lab.nakamoto.script_rules import ScriptFailure, ScriptFault, ScriptFlags
 from consensus_lab.nakamoto.signature_check import (
@@ -24,7 +24,6 @@ from consensus_lab.nakamoto.signature_check import (
     check_signature_encoding,
 )
 
-MULTISIG_KEYS_MAX = 20
 LOCK_NUMBER_SIZE_BYTES_MAX = 5
 """Lock times reach beyond 2^31, so their numbers may have five bytes (BIP 65)."""
 

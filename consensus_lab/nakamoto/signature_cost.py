@@ -9,7 +9,6 @@ per operation in the scripts behind script hashes (BIP 16), one per operation in
 
 from __future__ import annotations
 
-from consensus_lab.nakamoto.block import legacy_signature_operations
 from consensus_lab.nakamoto.script import (
     UnreadableScript,
     WitnessProgram,
@@ -38,7 +37,7 @@ def signature_operation_cost(
     flags : ScriptFlags
         Rules of its block.
     """
-    cost = legacy_signature_operations((transaction,)) * WITNESS_SCALE
+    cost = transaction.signature_operations * WITNESS_SCALE
     for item, coin in zip(transaction.inputs, coins, strict=False):
         script_pubkey = coin.output.script_pubkey
         redeem_script = None

@@ -30,6 +30,7 @@ from consensus_lab.nakamoto.encoding import (
     sha256d,
     var_bytes,
 )
+from consensus_lab.nakamoto.script import count_signature_operations
 from consensus_lab.nakamoto.subsidy import is_money
 from consensus_lab.node import ProtocolViolation
 
@@ -182,6 +183,13 @@ class Transaction:
     def value_out_satoshi(self) -> int:
         """Sum of the new coins, in satoshi."""
         return sum(output.value_satoshi for output in self.outputs)
+
+    @cached_property
+    def signature_operations(self) -> int:
+        """Signature operations in its own scripts, counted the inexact way (`script`)."""
+        scripts = [item.script_sig for item in self.inputs]
+        scripts += (output.script_pubkey for output in self.outputs)
+        return sum(count_signature_operations(item, is_accurate=False) for item in scripts)
 
     def out_point(self, index: int) -> OutPoint:
         """Name of its coin at position `index`."""
