@@ -248,21 +248,22 @@ def double_spend_probability_giving_up(
 
 
 def confirmations_needed(attacker_share: float, *, risk: float, formula: str = "exact") -> int:
-    """Smallest number of confirmations with a success probability of at most `risk`.
+    """Smallest number of confirmations with a success probability below `risk`.
 
     Parameters
     ----------
     attacker_share : float
         q, in [0, 1/2).
     risk : float
-        The accepted probability of reversal, in (0, 1].
+        The probability of reversal to stay below, in (0, 1].
     formula : str
         "exact" (`double_spend_probability`) or "whitepaper" (Nakamoto's Poisson estimate).
 
     Returns
     -------
     int
-        z; both formulas fall with z, so it is found by bisection.
+        z; both formulas fall with z, so it is found by bisection.  A probability that equals the
+        risk (to twelve digits) is not below it, as in the whitepaper's "P < 0.1%".
 
     Raises
     ------
@@ -279,17 +280,16 @@ def confirmations_needed(attacker_share: float, *, risk: float, formula: str = "
     32
     """
     q = minority("attacker_share", attacker_share)
-    accepted = number("risk", risk, above=0.0, at_most=1.0)
+    accepted = number("risk", risk, above=0.0, at_most=1.0) * (1.0 - 1e-12)
     chosen = choice("formula", formula, ("exact", "whitepaper"))
     success = double_spend_probability if chosen == "exact" else whitepaper_double_spend_probability
-    enough = 1
+    too_few, enough = 0, 1
     while success(q, confirmations=enough) > accepted:
-        enough *= 2
+        too_few, enough = enough, 2 * enough
         if enough > CONFIRMATIONS_MAX:
             raise ParameterError(
                 "risk", risk, f"reachable with {CONFIRMATIONS_MAX} confirmations against {q:g}"
             )
-    too_few = enough // 2 if enough > 1 or accepted < 1.0 else -1
     while enough - too_few > 1:
         middle = (enough + too_few) // 2
         if success(q, confirmations=middle) <= accepted:

@@ -24,7 +24,7 @@ ROUNDS_MAX = 200
 """Policy iteration needs about ten rounds; many more would mean a cycle, a bug."""
 
 PROFIT = 1e-11
-"""Revenue above alpha that counts as a profit: far above rounding, far below any threshold."""
+"""Relative gain over alpha that counts as a profit: above rounding, below any real one."""
 
 
 class OptimalSelfishMining(NamedTuple):
@@ -160,7 +160,7 @@ def optimal_selfish_mining_threshold(
         best = optimal_selfish_mining_revenue(
             middle, gamma=gamma, truncation=truncation, tie_breaking=tie_breaking
         )
-        if best > middle + PROFIT:
+        if best > middle * (1.0 + PROFIT):
             selfish = middle
         else:
             honest = middle

@@ -1,0 +1,1 @@
+"""The package's closed forms and simulations against a folder of reference tables."""
