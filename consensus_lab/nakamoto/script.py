@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
+from consensus_lab.node import ProtocolViolation
+
 MULTISIG_KEYS_MAX = 20
 PUSH_DATA_1, PUSH_DATA_2, PUSH_DATA_4 = 0x4C, 0x4D, 0x4E
 _PUSH_LENGTHS = {PUSH_DATA_1: "<B", PUSH_DATA_2: "<H", PUSH_DATA_4: "<I"}
@@ -122,8 +124,20 @@ class Operation(NamedTuple):
     end: int
 
 
-class UnreadableScript(ValueError):
-    """A push reaches past the end of the script."""
+class UnreadableScript(ProtocolViolation):
+    """A push reaches past the end of the script.
+
+    Parameters
+    ----------
+    detail : str
+        What is cut off.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("unreadable-script", detail)
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:  # type: ignore[override]
+        return UnreadableScript, (self.detail,)
 
 
 def read_operation(script: bytes, position: int) -> Operation:
