@@ -71,6 +71,10 @@ TRANSACTION_OPERATIONS_MAX = 128
 """Operations in one transaction, and comparisons (etcd `--max-txn-ops`)."""
 
 
+KEYED = frozenset({Put, Delete, Get})
+"""Requests that name one key."""
+
+
 class StoreSnapshot(NamedTuple):
     """The whole store, immutable."""
 
@@ -156,6 +160,7 @@ class KeyValueStore:
         self.database_bytes = 0
         self.has_alarm = False
         self._items: dict[Text, KeyValue] = {}
+        self._version_bytes: dict[Text, int] = {}  # Of the current version of each key.
         # Versions that are no longer current: (revision that superseded them, bytes), oldest first.
         self._superseded: deque[tuple[int, int]] = deque()
         self._commands: dict[type, Callable[[Any], Any]] = {
@@ -179,16 +184,14 @@ class KeyValueStore:
         RequestError
             Too large, too many operations, an empty key, or puts while the alarm is on.
         """
-        message_bytes = getattr(command, "message_bytes", 0)
-        most = self.config.request_bytes_max + TRANSPORT_OVERHEAD_BYTES
-        if message_bytes > most:
-            text = f"grpc: received message larger than max ({message_bytes} vs. {most})"
-            raise RequestError(text, "RESOURCE_EXHAUSTED")
-        if isinstance(command, Transaction):
+        is_large = command.size_bytes > self.config.request_bytes_max
+        if is_large:
+            self._check_transport(command)
+        if type(command) is Transaction:
             self._check_transaction(command)
-        elif isinstance(command, (Put, Delete, Get)) and not command.key:
+        elif type(command) in KEYED and not command.key:
             raise EMPTY_KEY.again()
-        if command.size_bytes > self.config.request_bytes_max:
+        if is_large:
             raise REQUEST_TOO_LARGE.again()
         if self.has_alarm and put_cost(command) > 0:
             raise NO_SPACE.again()
@@ -221,6 +224,9 @@ class KeyValueStore:
         self.revision = snapshot.revision
         self.compacted_revision = snapshot.compacted_revision
         self._items = {item.key: item for item in snapshot.items}
+        self._version_bytes = {
+            item.key: version_bytes(item.key, item.value) for item in snapshot.items
+        }
         self._superseded = deque(snapshot.superseded)
         self.database_bytes = snapshot.database_bytes
         self.has_alarm = snapshot.has_alarm
@@ -228,9 +234,11 @@ class KeyValueStore:
     # Commands.
 
     def _apply_put(self, command: Put) -> PutResult:
-        self._reserve(command)
+        key, value = command
+        size_bytes = version_bytes(key, value)
+        self._reserve(size_bytes)
         self.revision += 1
-        self._set(command.key, command.value)
+        self._set(key, value, size_bytes)
         return PutResult(self.revision)
 
     def _apply_delete(self, command: Delete) -> DeleteResult:
@@ -243,7 +251,7 @@ class KeyValueStore:
     def _apply_transaction(self, command: Transaction) -> TransactionResult:
         succeeded = all(self._holds(condition) for condition in command.compare)
         operations = command.success if succeeded else command.failure
-        self._reserve(command)
+        self._reserve(put_cost(command))
         before = self.revision
         writes = any(
             isinstance(operation, Put)
@@ -258,7 +266,7 @@ class KeyValueStore:
     def _operate(self, operation: Operation) -> PutResult | DeleteResult | GetResult:
         """One operation of a transaction, at the transaction's revision."""
         if isinstance(operation, Put):
-            self._set(operation.key, operation.value)
+            self._set(*operation, version_bytes(*operation))
             return PutResult(self.revision)
         if isinstance(operation, Delete):
             deleted = operation.key in self._items
@@ -284,32 +292,32 @@ class KeyValueStore:
 
     # State.
 
-    def _reserve(self, command: Any) -> None:
+    def _reserve(self, cost: int) -> None:
         """Refuse a put for which there is no room, and raise the alarm (etcd `quota.go`)."""
-        cost = put_cost(command)
-        if cost == 0:
-            return
-        if self.has_alarm or self.database_bytes + cost >= self.config.quota_bytes:
+        full = self.has_alarm or self.database_bytes + cost >= self.config.quota_bytes
+        if full and cost > 0:
             self.has_alarm = True
             raise NO_SPACE.again()
 
-    def _set(self, key: Text, value: Text) -> None:
+    def _set(self, key: Text, value: Text, size_bytes: int) -> None:
+        """Add a version of that size; the one before is history."""
         old = self._items.get(key)
         revision = self.revision
         if old is None:
             item = KeyValue(key, value, revision, revision, 1)
         else:
             item = KeyValue(key, value, old.create_revision, revision, old.version + 1)
-            self._superseded.append((revision, version_bytes(old)))
+            self._superseded.append((revision, self._version_bytes[key]))
         self._items[key] = item
-        self.database_bytes += version_bytes(item)
+        self._version_bytes[key] = size_bytes
+        self.database_bytes += size_bytes
 
     def _remove(self, key: Text) -> None:
         """A delete leaves a tombstone, which a compaction removes with the value."""
-        old = self._items.pop(key)
+        del self._items[key]
         tombstone_bytes = VERSION_OVERHEAD_BYTES + text_length(key)
         self.database_bytes += tombstone_bytes
-        self._superseded.append((self.revision, version_bytes(old) + tombstone_bytes))
+        self._superseded.append((self.revision, self._version_bytes.pop(key) + tombstone_bytes))
 
     def _holds(self, condition: Compare) -> bool:
         item = self._items.get(condition.key)
@@ -319,6 +327,13 @@ class KeyValueStore:
             return _RELATIONS[condition.relation](item.value, condition.operand)
         own = 0 if item is None else getattr(item, condition.target)
         return _RELATIONS[condition.relation](own, condition.operand)
+
+    def _check_transport(self, command: Any) -> None:
+        """A message far over the limit does not even get through gRPC."""
+        most = self.config.request_bytes_max + TRANSPORT_OVERHEAD_BYTES
+        if command.message_bytes > most:
+            text = f"grpc: received message larger than max ({command.message_bytes} vs. {most})"
+            raise RequestError(text, "RESOURCE_EXHAUSTED")
 
     def _check_transaction(self, command: Transaction) -> None:
         most = self.config.transaction_operations_max

@@ -64,11 +64,11 @@ FUTURE_REVISION = RequestError(
 
 def text_length(text: Text) -> int:
     """Bytes of a key or value."""
-    return len(text) if isinstance(text, bytes) else len(text.encode())
+    return len(text) if isinstance(text, bytes) or text.isascii() else len(text.encode())
 
 
 def _varint(value: int) -> int:
-    return max(1, (value.bit_length() + 6) // 7)
+    return (value.bit_length() + 6) // 7 or 1
 
 
 def _field(content_bytes: int) -> int:
@@ -247,23 +247,19 @@ class TransactionResult(NamedTuple):
     results: tuple[Any, ...]
 
 
-def version_bytes(item: KeyValue) -> int:
+def version_bytes(key: Text, value: Text) -> int:
     """What one version of a key takes of the quota."""
-    return VERSION_OVERHEAD_BYTES + text_length(item.key) + text_length(item.value)
-
-
-def _puts_cost(operations: Iterable[Operation]) -> int:
-    return sum([
-        VERSION_OVERHEAD_BYTES + text_length(operation.key) + text_length(operation.value)
-        for operation in operations
-        if isinstance(operation, Put)
-    ])  # fmt: skip
+    return VERSION_OVERHEAD_BYTES + text_length(key) + text_length(value)
 
 
 def put_cost(command: Any) -> int:
     """What a command may add to the database; of a transaction the dearer branch counts."""
     if isinstance(command, Put):
-        return _puts_cost((command,))
+        return version_bytes(*command)
     if isinstance(command, Transaction):
         return max(_puts_cost(command.success), _puts_cost(command.failure))
     return 0
+
+
+def _puts_cost(operations: Iterable[Operation]) -> int:
+    return sum([version_bytes(*op) for op in operations if isinstance(op, Put)])

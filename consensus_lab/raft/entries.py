@@ -30,7 +30,7 @@ def varint_size(value: int) -> int:
     >>> [varint_size(n) for n in (0, 127, 128, 16383, 16384)]
     [1, 1, 2, 2, 3]
     """
-    return max(1, (value.bit_length() + 6) // 7)
+    return (value.bit_length() + 6) // 7 or 1
 
 
 def payload_size(data: Any) -> int:
@@ -45,35 +45,61 @@ def payload_size(data: Any) -> int:
     return size
 
 
-class Entry(NamedTuple):
-    """One log entry.
+class _EntryFields(NamedTuple):
+    term: int
+    index: int  # type: ignore[assignment]  # Hides tuple.index.
+    data: Any
+    type: EntryType
+    payload_bytes: int
+    size_bytes: int
 
-    Attributes
+
+class Entry(_EntryFields):
+    """One log entry; its sizes are worked out once, when it is made.
+
+    Parameters
     ----------
     term : int
         The leader's term when it was proposed; 0 before a leader has taken it.
     index : int
         Position in the log, from 1; 0 before a leader has taken it.
-    data : object
+    data : object, optional
         A command, a membership change, or None for the empty entry that opens a term.
-    type : EntryType
+    type : EntryType, optional
+
+    Attributes
+    ----------
     payload_bytes : int
         Size of the content.
+    size_bytes : int
+        Size of the whole entry as etcd encodes it.
+
+    Examples
+    --------
+    >>> Entry(1, 200, b"abc").size_bytes
+    12
     """
 
-    term: int
-    index: int  # type: ignore[assignment]  # Hides tuple.index.
-    data: Any = None
-    type: EntryType = EntryType.NORMAL
-    payload_bytes: int = 0
+    __slots__ = ()
 
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of the whole entry as etcd encodes it."""
-        fields = 4 + varint_size(self.term) + varint_size(self.index)
-        if self.data is None:
-            return fields
-        return fields + 1 + varint_size(self.payload_bytes) + self.payload_bytes
+    def __new__(
+        cls, term: int, index: int, data: Any = None, type: EntryType = EntryType.NORMAL
+    ) -> Entry:
+        """An entry with its sizes."""
+        payload = payload_size(data)
+        size = 4 + varint_size(term) + varint_size(index)
+        if data is not None:
+            size += 1 + varint_size(payload) + payload
+        return tuple.__new__(cls, (term, index, data, type, payload, size))
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return self[:4]
+
+    def taken(self, term: int, index: int) -> Entry:
+        """This proposal as the leader of that term puts it into its log."""
+        size = self.size_bytes - 2 + varint_size(term) + varint_size(index)
+        fields = (term, index, self.data, self.type, self.payload_bytes, size)
+        return tuple.__new__(Entry, fields)
 
 
 Entries: TypeAlias = tuple[Entry, ...]
@@ -81,7 +107,7 @@ Entries: TypeAlias = tuple[Entry, ...]
 
 def proposed(data: Any, type: EntryType = EntryType.NORMAL) -> Entry:
     """An entry that no leader has taken yet: no term, no index."""
-    return Entry(0, 0, data, type, payload_size(data))
+    return Entry(0, 0, data, type)
 
 
 def entries_size(entries: Iterable[Entry]) -> int:

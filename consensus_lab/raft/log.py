@@ -25,19 +25,18 @@ from consensus_lab.raft.entries import Entries, Entry, EntryType, Snapshot, entr
 def limited(entries: Iterable[Entry], size_bytes_max: int | None) -> Entries:
     """The longest prefix within that size, but at least one entry if there is any.
 
-    >>> limited([Entry(1, 1, b"abc", payload_bytes=3), Entry(1, 2)], 0)
-    (Entry(term=1, index=1, data=b'abc', type=<EntryType.NORMAL: 0>, payload_bytes=3),)
+    >>> limited([Entry(1, 1, b"abc"), Entry(1, 2)], 0)
+    (Entry(term=1, index=1, data=b'abc', ...),)
     """
-    if size_bytes_max is None:
-        return tuple(entries)
-    kept: list[Entry] = []
+    entries = tuple(entries)
+    if size_bytes_max is None or len(entries) < 2:
+        return entries
     size = 0
-    for entry in entries:
+    for position, entry in enumerate(entries):
         size += entry.size_bytes
-        if kept and size > size_bytes_max:
-            break
-        kept.append(entry)
-    return tuple(kept)
+        if size > size_bytes_max and position:
+            return entries[:position]
+    return entries
 
 
 class RaftLog:
@@ -176,6 +175,12 @@ class RaftLog:
         """
         if self.term(index) != log_term:
             return None
+        if index == self.last_index:
+            # The common case: nothing of ours stands where these entries go.
+            self.entries.extend(entries)
+            self.last_index = last_new = index + len(entries)
+            self.commit_to(min(commit, last_new))
+            return last_new
         for position, entry in enumerate(entries):
             if self.term(entry.index) != entry.term:
                 assert entry.index > self.committed, "conflict with a committed entry"

@@ -49,7 +49,6 @@ from consensus_lab.raft.entries import (
     EntryType,
     Snapshot,
     conf_change_of,
-    entries_size,
     payloads_size,
     proposed,
 )
@@ -75,6 +74,12 @@ from consensus_lab.raft.requests import (
 )
 from consensus_lab.raft.storage import reduce_uncommitted
 from consensus_lab.raft.timeouts import SnapshotWatch, Ticks, Timeouts
+
+NOT_FOR_THE_CORE = LOCAL_TYPES | {MsgPropRefused}
+"""What `receive` deals with itself."""
+
+NEVER = 1 << 200
+"""An index that no log reaches."""
 
 PROPOSALS_WAITING_MAX = 100_000
 """Commands that a node holds while it knows no leader; more are refused as "busy"."""
@@ -118,8 +123,9 @@ class RaftNode:
     """
 
     __slots__ = (
-        "_clock", "_known", "_queue", "_snapshot_watch", "_submits", "_transfer", "_waiting",
-        "_writer", "config", "core", "machine", "node_id", "reads", "sessions",
+        "_clock", "_compact_at", "_known", "_queue", "_snapshot_watch", "_submits", "_timeouts",
+        "_transfer", "_waiting", "_writer", "config", "core", "machine", "node_id", "reads",
+        "sessions",
     )  # fmt: skip
 
     def __init__(
@@ -154,13 +160,13 @@ class RaftNode:
         )  # fmt: skip
         self.core.stored_snapshot = snapshot
         self.core.has_changed = True
+        self._compact_at = self._next_compaction()
         self._writer = Writer(disk)
         self._known = (self.core.role, self.core.term, NONE)
-        self._clock: Ticks | Timeouts = (
-            Ticks(config, random_source)
-            if config.election_timeout_range_ns is None
-            else Timeouts(config, random_source)
+        self._timeouts = (
+            None if config.election_timeout_range_ns is None else Timeouts(config, random_source)
         )
+        self._clock: Ticks | Timeouts = self._timeouts or Ticks(config, random_source)
         self._snapshot_watch = SnapshotWatch(config)
         self._waiting: dict[Hashable, None] = {}
         self._queue: deque[Entry] = deque()
@@ -186,13 +192,11 @@ class RaftNode:
     def receive(self, sender: NodeId, message: Any, now: int) -> Effects:
         """A message from a peer, or from this node to itself."""
         core = self.core
-        kind = type(message)
-        if kind in LOCAL_TYPES:
-            return [Note("violation", (sender, "raft: cannot step raft local message"))]
-        if kind is MsgPropRefused:
-            return self._refused_elsewhere(message)
-        clock = self._clock
-        clock.before(core, now)
+        if type(message) in NOT_FOR_THE_CORE:
+            return self._receive_special(sender, message)
+        timeouts = self._timeouts
+        if timeouts is not None:
+            timeouts.before(core, now)
         try:
             core.step(message)
         except ProposalDropped as dropped:
@@ -204,7 +208,7 @@ class RaftNode:
             effects = core.messages  # type: ignore[assignment]  # A list of Send is one of effects.
             if effects:
                 core.messages = []
-        return clock.after(core, now, effects)
+        return effects if timeouts is None else timeouts.after(core, now, effects)
 
     def timer(self, name: str, now: int) -> Effects:
         """A timer that this node set went off."""
@@ -235,8 +239,11 @@ class RaftNode:
         if handler is None:
             names = sorted(kind.__name__ for kind in self._submits)
             raise ParameterError("command", command, "one of " + ", ".join(names))
-        self._clock.before(self.core, now)
-        return self._clock.after(self.core, now, handler(command, now))
+        timeouts = self._timeouts
+        if timeouts is None:
+            return handler(command, now)
+        timeouts.before(self.core, now)
+        return timeouts.after(self.core, now, handler(command, now))
 
     # What clients ask.
 
@@ -301,7 +308,8 @@ class RaftNode:
         """The present read round is late: its messages were lost, or there was no leader."""
         effects = self.reads.retry()
         if effects:
-            self._clock.before(self.core, now)
+            if self._timeouts is not None:
+                self._timeouts.before(self.core, now)
             self.core.step(self.reads.message())
             effects.extend(self._flush())
         return effects
@@ -344,7 +352,7 @@ class RaftNode:
             if core.after_append:
                 effects.extend(core.after_append)
                 core.after_append = []
-            if core.log.has_next_committed():
+            if core.log.applied < core.log.committed:
                 self._apply(effects)
             if core.read_states:
                 self._take_read_states(effects)
@@ -364,10 +372,11 @@ class RaftNode:
             effects.append(writer.install(core.hard_state(), snapshot))
             log.stable_snapshot_to(snapshot.index)
             core.stored_snapshot = snapshot
+            self._compact_at = self._next_compaction()
             self._restore_machine(snapshot)
             applied_to(core, snapshot.index)
             effects.append(Note("restored", (snapshot.index, snapshot.term)))
-            self._serve_reads(effects)
+            effects.extend(self.reads.serve(snapshot.index))
         if log.handed_out != log.last_index:
             entries = log.next_unstable()
             effects.append(writer.append(core.hard_state(), entries))
@@ -380,7 +389,6 @@ class RaftNode:
         """Apply what is committed (essay, step 10)."""
         core, log = self.core, self.core.log
         entries = log.next_committed()
-        log.accept_applying(entries)
         machine, sessions, waiting = self.machine, self.sessions, self._waiting
         for entry in entries:
             index, data = entry.index, entry.data
@@ -399,14 +407,16 @@ class RaftNode:
             if request_id in waiting:
                 del waiting[request_id]
                 effects.append(Reply(request_id, result))
-        size_bytes = entries_size(entries) if log.applying_bytes_max is not None else 0
-        applied_to(core, entries[-1].index, size_bytes)
+        # Applying takes no time here, so none of it is ever outstanding.
+        applied_to(core, entries[-1].index)
         if core.config.uncommitted_size_bytes_max is not None:
             reduce_uncommitted(core, payloads_size(entries))
-        if log.has_next_committed():
+        if log.applied < log.committed:
             core.has_changed = True
-        self._serve_reads(effects)
-        self._maybe_compact(effects)
+        if self.reads.confirmed_rounds:
+            effects.extend(self.reads.serve(log.applied))
+        if log.applied >= self._compact_at:
+            self._compact(effects)
 
     def _apply_change(self, effects: Effects, entry: Entry) -> None:
         """Put a membership change into force; one that has become impossible changes nothing."""
@@ -421,17 +431,21 @@ class RaftNode:
             del self._waiting[change.context]
             effects.append(Reply(change.context, result))
 
-    def _maybe_compact(self, effects: Effects) -> None:
-        """Take a snapshot and drop old entries, when enough were applied since the last."""
+    def _next_compaction(self) -> int:
+        """The applied index at which the next snapshot is due."""
+        last = self.core.stored_snapshot
+        every = self.config.snapshot_entries
+        return NEVER if every is None else every + (0 if last is None else last.index)
+
+    def _compact(self, effects: Effects) -> None:
+        """Take a snapshot and drop old entries: enough were applied since the last."""
         core, log, config = self.core, self.core.log, self.config
-        since = 0 if core.stored_snapshot is None else core.stored_snapshot.index
-        if config.snapshot_entries is None or log.applied - since < config.snapshot_entries:
-            return
         term = log.term(log.applied)
         assert term is not None
         outcome = Outcome(self.machine.snapshot(), self.sessions.snapshot())
         state = core.configuration.conf_state()
         core.stored_snapshot = snapshot = Snapshot(log.applied, term, state, outcome)
+        self._compact_at = self._next_compaction()
         log.compact(log.applied - config.catch_up_entries)
         effects.append(
             self._writer.compact(
@@ -450,15 +464,11 @@ class RaftNode:
         states, core.read_states = core.read_states, []
         for state in states:
             self.reads.confirmed(state)
-        self._serve_reads(effects)
+        effects.extend(self.reads.serve(core.log.applied))
         more = self.reads.next_round()
         if more:
             core.step(self.reads.message())
             effects.extend(more)
-
-    def _serve_reads(self, effects: Effects) -> None:
-        if self.reads.confirmed_rounds:
-            effects.extend(self.reads.serve(self.core.log.applied))
 
     def _tell_refused(self, effects: Effects) -> None:
         """Say who proposed a membership change that this leader put an empty entry for."""
@@ -472,7 +482,11 @@ class RaftNode:
                 del self._waiting[request_id]
                 effects.append(Reply(request_id, Refused(reason)))
 
-    def _refused_elsewhere(self, message: MsgPropRefused) -> Effects:
+    def _receive_special(self, sender: NodeId, message: Any) -> Effects:
+        """A message between nodes that the core does not know, or one that is out of place."""
+        if type(message) in LOCAL_TYPES:
+            return [Note("violation", (sender, "raft: cannot step raft local message"))]
+        assert isinstance(message, MsgPropRefused)
         if message.request_id not in self._waiting:
             return []
         del self._waiting[message.request_id]

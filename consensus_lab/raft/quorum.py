@@ -50,11 +50,19 @@ def majority_committed(voters: Collection[NodeId], acked: Mapping[NodeId, int]) 
     >>> majority_committed((1, 2, 3), {1: 10, 2: 7})
     7
     """
-    count = len(voters)
+    return majority_index([acked.get(voter, 0) for voter in voters])
+
+
+def majority_index(acked: list[int]) -> int:
+    """The highest index that a majority of these acknowledgements has reached.
+
+    It stands as far from the top as a majority is large: of 3 the second, of 5 the third.
+    """
+    count = len(acked)
     if count == 0:
         return UNBOUNDED_INDEX
-    ordered = sorted([acked.get(voter, 0) for voter in voters])
-    return ordered[count - majority_size(count)]
+    acked.sort()
+    return acked[count - count // 2 - 1]
 
 
 def majority_vote(voters: Collection[NodeId], votes: Mapping[NodeId, bool]) -> VoteResult:

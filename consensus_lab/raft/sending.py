@@ -15,10 +15,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from consensus_lab.node import NodeId, Send
-from consensus_lab.raft.entries import Entries, Entry, payloads_size
+from consensus_lab.raft.entries import Entries, payloads_size
 from consensus_lab.raft.messages import MsgApp, MsgAppResp, MsgHeartbeat
 from consensus_lab.raft.progress import Progress, ProgressState
-from consensus_lab.raft.quorum import joint_committed
+from consensus_lab.raft.quorum import joint_committed, majority_index
 from consensus_lab.raft.snapshots import maybe_send_snapshot
 
 if TYPE_CHECKING:
@@ -35,8 +35,7 @@ def append_as_leader(core: RaftCore, entries: Entries) -> bool:
     term, index = core.term, core.log.last_index + 1
     last = core.log.append(
         tuple([
-            Entry(term, index + offset, entry.data, entry.type, entry.payload_bytes)
-            for offset, entry in enumerate(entries)
+            entry.taken(term, index + offset) for offset, entry in enumerate(entries)
         ])
     )  # fmt: skip
     core.send_after_append(core.node_id, MsgAppResp(core.node_id, term, last))
@@ -107,10 +106,14 @@ def broadcast_heartbeat(core: RaftCore, context: object) -> None:
 
 def maybe_commit(core: RaftCore) -> bool:
     """Commit what a quorum holds (Raft §5.3, §5.4.2); True when the commit index moved."""
+    progress = core.progress
     configuration = core.configuration
-    acked = {node_id: member.match for node_id, member in core.progress.items()}
-    index = joint_committed(configuration.voters, configuration.outgoing, acked)
-    if index > core.log.committed and core.log.maybe_commit(index, core.term):
+    if configuration.outgoing:
+        acked = {node_id: member.match for node_id, member in progress.items()}
+        index = joint_committed(configuration.voters, configuration.outgoing, acked)
+    else:
+        index = majority_index([progress[voter].match for voter in configuration.voters])
+    if core.log.maybe_commit(index, core.term):
         core.has_changed = True
         return True
     return False

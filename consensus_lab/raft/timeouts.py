@@ -37,14 +37,6 @@ class Ticks:
         del now
         return [SetTimer("tick", self._first_ns)]
 
-    def before(self, core: RaftCore, now: int) -> None:
-        """An input comes; nothing to do, the core counts."""
-
-    def after(self, core: RaftCore, now: int, effects: Effects) -> Effects:
-        """An input was handled; nothing to do."""
-        del core, now
-        return effects
-
     def fire(self, core: RaftCore, name: str, now: int) -> None:
         """A tick."""
         del name, now
