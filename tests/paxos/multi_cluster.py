@@ -212,7 +212,9 @@ class Cluster:
         return sum(note.kind == kind for _, _, note in self.notes)
 
     def calm(self) -> None:
-        """From now on the network and the disks are as on a quiet day."""
+        """Everybody is up, and the network and the disks are as on a quiet day."""
+        for node in self.node_ids:
+            self.engine.restart(node)
         self.engine.links.default = Link(MS)
         for process in self.engine.processes.values():
             process.use(Host(fsync_ns=MS))
