@@ -152,7 +152,7 @@ def histogram_with_curve(
     label: str = "simulated",
     trials: Mapping[str, Sequence[float]] | None = None,
     curve: tuple[Sequence[float], Sequence[float], str] | None = None,
-    bins: int | Sequence[float] = 40,
+    bins: int | Sequence[float] = 30,
     title: str = "",
     detail: str = "",
 ) -> Figure:

@@ -66,24 +66,30 @@ def stale_rate_figure(result: Any) -> Figure:
         for reference in result.references
         if reference.quantity == "stale_fraction_600s"
     ]
-    worst = frame.loc[frame["stale_fraction"].idxmax()]
-    slow = frame.loc[frame["block_interval_s"].idxmax()]
+    largest = frame[frame["block_size_bytes"] == frame["block_size_bytes"].max()]
     parameters = result.parameters
     return curve_with_band(
         frame, x="block_interval_s", y="stale_fraction", low="stale_low", high="stale_high",
         group="size", group_label="block size", is_log_x=True, is_log_y=True, is_share=True,
         x_label="mean time between blocks (s)", y_label="stale blocks, share of all",
-        published=published, title=_stale_title(worst, slow),
-        detail=f"{parameters.n_nodes:,} nodes, {int(worst['blocks']):,} blocks per point, 95 % "
-        f"intervals, seed {parameters.seed}; archives are lower bounds",
+        published=published, title=_stale_title(largest),
+        detail=f"{parameters.n_nodes:,} nodes, {int(frame['blocks'].min()):,} blocks per point, "
+        f"95 % intervals, seed {parameters.seed}; archives are lower bounds",
     )  # fmt: skip
 
 
-def _stale_title(worst: pandas.Series, slow: pandas.Series) -> str:
-    def words(row: pandas.Series) -> str:
-        return f"{row['stale_fraction'] * 100:.2g} % with {row['block_interval_s']:g} s"
-
-    return f"Faster blocks, more of them wasted: {words(slow)}, {words(worst)} between blocks"
+def _stale_title(frame: pandas.DataFrame) -> str:
+    """The rates of one block size at the slowest and the fastest interval."""
+    slow = frame.loc[frame["block_interval_s"].idxmax()]
+    fast = frame.loc[frame["block_interval_s"].idxmin()]
+    first = (
+        f"Of {slow['size']} blocks every {slow['block_interval_s']:g} s "
+        f"{slow['stale_fraction'] * 100:.2g} % are wasted"
+    )
+    if fast["block_interval_s"] == slow["block_interval_s"]:
+        return first
+    rest = f"every {fast['block_interval_s']:g} s {fast['stale_fraction'] * 100:.2g} %"
+    return f"{first}, {rest}"
 
 
 def finality_figure(result: Any) -> Figure:

@@ -180,6 +180,7 @@ def describe(figure: Figure) -> str:
 def render(figure: Figure, kind: str, *, dpi: int = PNG_DPI) -> bytes:
     """The bytes of a figure as "svg" or "png", the same ones for the same figure."""
     assert kind in ("svg", "png"), kind
+    _settle(figure)
     buffer = io.BytesIO()
     with matplotlib.rc_context({key: _RC[key] for key in _RC if key.split(".")[0] == "svg"}):
         if kind == "svg":
@@ -188,6 +189,17 @@ def render(figure: Figure, kind: str, *, dpi: int = PNG_DPI) -> bytes:
         else:
             figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _settle(figure: Figure) -> None:
+    """Lay a figure out once and for all.
+
+    The automatic layout depends a little on the resolution and on what it did before; laid out
+    anew, a figure that was shown would differ from one that was not.
+    """
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
 
 
 def save_figure(figure: Figure, path: str | Path) -> tuple[Path, Path]:
@@ -291,14 +303,18 @@ def legend(axes: Axes, *, title: str | None = None) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) < 2:
         return
-    width_in = axes.get_position().width * figure_of(axes).get_size_inches()[0]
+    figure = figure_of(axes)
+    width_in = axes.get_position().width * figure.get_size_inches()[0]
     longest = max(len(label) for label in labels)
     columns = max(1, min(len(labels), int(width_in / (0.068 * longest + 0.5))))
     rows = -(-len(labels) // columns)
-    below = axes.transAxes + ScaledTranslation(0, -0.52, figure_of(axes).dpi_scale_trans)
+    below = axes.transAxes + ScaledTranslation(0, -0.47, figure.dpi_scale_trans)
     axes.legend(handles, labels, title=title, ncols=-(-len(labels) // rows), loc="upper left",
                 bbox_to_anchor=(0, 0), bbox_transform=below, borderaxespad=0.0, alignment="left",
                 columnspacing=1.4)  # fmt: skip
+    if isinstance(figure, LabFigure) and figure.axes == [axes]:
+        # The figure is ours alone: give the legend room of its own instead of the axes'.
+        figure.set_figheight(figure.get_figheight() + 0.18 * (rows + bool(title)))
 
 
 def log_ticks(axis: Axis, *, at: Sequence[float] = ()) -> None:

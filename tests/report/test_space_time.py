@@ -81,6 +81,7 @@ def test_the_line_of_a_process_that_is_down_is_missing():
     assert pieces[0][1] < pieces[1][0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", ["cut", "linear", "step"])
 def test_labels_do_not_cover_each_other(scale):
     """Measured with the renderer, not with the sizes that the placing assumed."""

@@ -25,6 +25,7 @@ def example(heights=(1, 3, 2)):
     return figure
 
 
+@pytest.mark.slow
 def test_equal_figures_are_equal_files(tmp_path):
     first = [path.read_bytes() for path in style.save_figure(example(), tmp_path / "a")]
     second = [path.read_bytes() for path in style.save_figure(example(), tmp_path / "b")]
@@ -37,6 +38,7 @@ def test_equal_figures_are_equal_files(tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_showing_a_figure_first_does_not_change_the_files():
     shown = example()
     shown._repr_mimebundle_()
