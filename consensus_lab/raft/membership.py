@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from consensus_lab.node import NodeId, ProtocolViolation
+from consensus_lab.node import NodeId, ParameterError, ProtocolViolation
 from consensus_lab.raft.entries import ConfChange, ConfChangeSingle, ConfChangeType, ConfState
 from consensus_lab.raft.progress import Inflights, Progress, ProgressMap
 
@@ -308,3 +308,13 @@ def restore(state: ConfState, changer: Changer) -> Membership:
     if outgoing:
         changer.base = changer.enter_joint(incoming, auto_leave=state.auto_leave)
     return changer.base
+
+
+def first_configuration(members: Iterable[NodeId], learners: Iterable[NodeId] = ()) -> ConfState:
+    """The configuration that a cluster starts with, checked."""
+    voters, others = tuple(sorted(members)), tuple(sorted(learners))
+    if not voters or len(set(voters)) != len(voters) or min(voters) < 1:
+        raise ParameterError("members", voters, "one or more different integers of at least 1")
+    if set(others) & set(voters) or len(set(others)) != len(others):
+        raise ParameterError("learners", others, "different integers that are not in members")
+    return ConfState(voters, learners=others)

@@ -22,8 +22,7 @@ Time.  Either a "tick" each `tick_ns`, counted by the core as in etcd, or, with
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from consensus_lab.client import Query, Refused, Request, Sessions, StateMachine
@@ -36,8 +35,11 @@ from consensus_lab.node import (
     ParameterError,
     ProtocolViolation,
     Reply,
-    Send,
 )
+from consensus_lab.raft import messages as msg
+from consensus_lab.raft import requests as ask
+from consensus_lab.raft.clients import Clients
+from consensus_lab.raft.compaction import Compactor
 from consensus_lab.raft.config import RaftConfig
 from consensus_lab.raft.core import RaftCore, RandomSource
 from consensus_lab.raft.disk import HARD_STATE, SNAPSHOT, Outcome, Writer, read_log
@@ -52,37 +54,14 @@ from consensus_lab.raft.entries import (
     payloads_size,
     proposed,
 )
-from consensus_lab.raft.membership import MembershipError
-from consensus_lab.raft.messages import (
-    LOCAL_TYPES,
-    MsgForgetLeader,
-    MsgHup,
-    MsgProp,
-    MsgPropRefused,
-    MsgTransferLeader,
-    ProposalDropped,
-)
+from consensus_lab.raft.membership import MembershipError, first_configuration
 from consensus_lab.raft.reading import Reads
 from consensus_lab.raft.reconfiguration import applied_to, apply_change
-from consensus_lab.raft.requests import (
-    Campaign,
-    ChangeMembership,
-    ForgetLeader,
-    RoleChange,
-    SerializableQuery,
-    TransferLeadership,
-)
 from consensus_lab.raft.storage import reduce_uncommitted
 from consensus_lab.raft.timeouts import SnapshotWatch, Ticks, Timeouts
 
-NOT_FOR_THE_CORE = LOCAL_TYPES | {MsgPropRefused}
+NOT_FOR_THE_CORE = msg.LOCAL_TYPES | {msg.MsgPropRefused}
 """What `receive` deals with itself."""
-
-NEVER = 1 << 200
-"""An index that no log reaches."""
-
-PROPOSALS_WAITING_MAX = 100_000
-"""Commands that a node holds while it knows no leader; more are refused as "busy"."""
 
 
 class RaftNode:
@@ -123,9 +102,8 @@ class RaftNode:
     """
 
     __slots__ = (
-        "_clock", "_compact_at", "_known", "_queue", "_snapshot_watch", "_submits", "_timeouts",
-        "_transfer", "_waiting", "_writer", "config", "core", "machine", "node_id", "reads",
-        "sessions",
+        "_clock", "_compactor", "_known", "_snapshot_watch", "_submits", "_timeouts", "_transfer",
+        "_writer", "clients", "config", "core", "machine", "node_id", "reads", "sessions",
     )  # fmt: skip
 
     def __init__(
@@ -160,7 +138,8 @@ class RaftNode:
         )  # fmt: skip
         self.core.stored_snapshot = snapshot
         self.core.has_changed = True
-        self._compact_at = self._next_compaction()
+        self._compactor = Compactor(config)
+        self._compactor.begin_from(snapshot)
         self._writer = Writer(disk)
         self._known = (self.core.role, self.core.term, NONE)
         self._timeouts = (
@@ -168,18 +147,17 @@ class RaftNode:
         )
         self._clock: Ticks | Timeouts = self._timeouts or Ticks(config, random_source)
         self._snapshot_watch = SnapshotWatch(config)
-        self._waiting: dict[Hashable, None] = {}
-        self._queue: deque[Entry] = deque()
-        self._transfer: TransferLeadership | None = None
+        self.clients = Clients(node_id)
+        self._transfer: ask.TransferLeadership | None = None
         self.reads = Reads(node_id, machine, config)
         self._submits: dict[type, Callable[[Any, int], Effects]] = {
             Request: self._submit_request,
             Query: self._submit_query,
-            SerializableQuery: self._submit_serializable,
-            ChangeMembership: self._submit_change,
-            TransferLeadership: self._submit_transfer,
-            Campaign: self._submit_campaign,
-            ForgetLeader: self._submit_forget,
+            ask.SerializableQuery: self._submit_serializable,
+            ask.ChangeMembership: self._submit_change,
+            ask.TransferLeadership: self._submit_transfer,
+            ask.Campaign: self._submit_campaign,
+            ask.ForgetLeader: self._submit_forget,
         }
 
     # The Node contract.
@@ -199,7 +177,7 @@ class RaftNode:
             timeouts.before(core, now)
         try:
             core.step(message)
-        except ProposalDropped as dropped:
+        except msg.ProposalDropped as dropped:
             return [Note("dropped", (sender, dropped.detail))]
         effects: Effects
         if core.has_changed:
@@ -256,46 +234,12 @@ class RaftNode:
             self.machine.check(request.command)
         except ProtocolViolation as violation:
             return [Reply(request_id, Refused(violation.rule, violation.detail))]
-        return self._propose(request_id, proposed(request))
+        return self.clients.propose(self.core, request_id, proposed(request)) or self._flush()
 
-    def _submit_change(self, request: ChangeMembership, now: int) -> Effects:
+    def _submit_change(self, request: ask.ChangeMembership, now: int) -> Effects:
         del now
-        core = self.core
-        change = request.change._replace(context=request.request_id)
-        if core.is_leader and core.pending_conf_index <= core.log.applied:
-            try:
-                core.changer().change(change)
-            except MembershipError as error:
-                return [Reply(request.request_id, Refused(error.rule))]
-        return self._propose(request.request_id, proposed(change, EntryType.CONF_CHANGE_V2))
-
-    def _propose(self, request_id: Hashable, entry: Entry) -> Effects:
-        """Hand an entry to the core, or keep it until a leader is known."""
-        core = self.core
-        if core.lead == NONE:
-            if len(self._queue) >= PROPOSALS_WAITING_MAX:
-                return [Reply(request_id, Refused("busy", "no leader is known"))]
-            self._waiting[request_id] = None
-            self._queue.append(entry)
-            return []
-        self._waiting[request_id] = None
-        try:
-            core.step(MsgProp(self.node_id, 0, (entry,)))
-        except ProposalDropped as dropped:
-            del self._waiting[request_id]
-            return [Reply(request_id, Refused(dropped.rule, dropped.detail))]
-        return self._flush()
-
-    def _propose_queued(self, effects: Effects) -> None:
-        """A leader is known: propose what has waited for one."""
-        queue, self._queue = self._queue, deque()
-        for entry in queue:
-            try:
-                self.core.step(MsgProp(self.node_id, 0, (entry,)))
-            except ProposalDropped as dropped:
-                request_id = _request_id(entry)
-                self._waiting.pop(request_id, None)
-                effects.append(Reply(request_id, Refused(dropped.rule, dropped.detail)))
+        effects = self.clients.propose_change(self.core, request.request_id, request.change)
+        return effects or self._flush()
 
     def _submit_query(self, query: Query, now: int) -> Effects:
         effects = self.reads.add(query, now)
@@ -314,11 +258,11 @@ class RaftNode:
             effects.extend(self._flush())
         return effects
 
-    def _submit_serializable(self, query: SerializableQuery, now: int) -> Effects:
+    def _submit_serializable(self, query: ask.SerializableQuery, now: int) -> Effects:
         del now
         return [Reply(query.request_id, self.machine.read(query.query))]
 
-    def _submit_transfer(self, request: TransferLeadership, now: int) -> Effects:
+    def _submit_transfer(self, request: ask.TransferLeadership, now: int) -> Effects:
         del now
         core = self.core
         if core.lead == NONE or request.transferee not in core.voters:
@@ -326,17 +270,17 @@ class RaftNode:
             return [Reply(request.request_id, Refused("bad leader transferee", reason))]
         self._transfer = request
         core.has_changed = True
-        core.step(MsgTransferLeader(self.node_id, 0, request.transferee))
+        core.step(msg.MsgTransferLeader(self.node_id, 0, request.transferee))
         return self._flush()
 
-    def _submit_campaign(self, request: Campaign, now: int) -> Effects:
+    def _submit_campaign(self, request: ask.Campaign, now: int) -> Effects:
         del request, now
-        self.core.step(MsgHup())
+        self.core.step(msg.MsgHup())
         return self._flush()
 
-    def _submit_forget(self, request: ForgetLeader, now: int) -> Effects:
+    def _submit_forget(self, request: ask.ForgetLeader, now: int) -> Effects:
         del request, now
-        self.core.step(MsgForgetLeader())
+        self.core.step(msg.MsgForgetLeader())
         return self._flush()
 
     # From the core's wishes to effects.
@@ -357,7 +301,7 @@ class RaftNode:
             if core.read_states:
                 self._take_read_states(effects)
             if core.refused:
-                self._tell_refused(effects)
+                effects.extend(self.clients.tell_refused(core))
             if self._known != (core.role, core.term, core.lead):
                 self._role_changed(effects)
             if core.messages:
@@ -372,7 +316,7 @@ class RaftNode:
             effects.append(writer.install(core.hard_state(), snapshot))
             log.stable_snapshot_to(snapshot.index)
             core.stored_snapshot = snapshot
-            self._compact_at = self._next_compaction()
+            self._compactor.begin_from(snapshot)
             self._restore_machine(snapshot)
             applied_to(core, snapshot.index)
             effects.append(Note("restored", (snapshot.index, snapshot.term)))
@@ -389,7 +333,7 @@ class RaftNode:
         """Apply what is committed (essay, step 10)."""
         core, log = self.core, self.core.log
         entries = log.next_committed()
-        machine, sessions, waiting = self.machine, self.sessions, self._waiting
+        machine, sessions, waiting = self.machine, self.sessions, self.clients.waiting
         for entry in entries:
             index, data = entry.index, entry.data
             effects.append(Apply(index, data))
@@ -415,8 +359,8 @@ class RaftNode:
             core.has_changed = True
         if self.reads.confirmed_rounds:
             effects.extend(self.reads.serve(log.applied))
-        if log.applied >= self._compact_at:
-            self._compact(effects)
+        if log.applied >= self._compactor.due_at:
+            effects.extend(self._compactor.compact(core, self._writer, machine, sessions))
 
     def _apply_change(self, effects: Effects, entry: Entry) -> None:
         """Put a membership change into force; one that has become impossible changes nothing."""
@@ -427,32 +371,7 @@ class RaftNode:
         except MembershipError as error:
             result = Refused(error.rule)
         effects.append(Note("membership", result))
-        if change.context in self._waiting:
-            del self._waiting[change.context]
-            effects.append(Reply(change.context, result))
-
-    def _next_compaction(self) -> int:
-        """The applied index at which the next snapshot is due."""
-        last = self.core.stored_snapshot
-        every = self.config.snapshot_entries
-        return NEVER if every is None else every + (0 if last is None else last.index)
-
-    def _compact(self, effects: Effects) -> None:
-        """Take a snapshot and drop old entries: enough were applied since the last."""
-        core, log, config = self.core, self.core.log, self.config
-        term = log.term(log.applied)
-        assert term is not None
-        outcome = Outcome(self.machine.snapshot(), self.sessions.snapshot())
-        state = core.configuration.conf_state()
-        core.stored_snapshot = snapshot = Snapshot(log.applied, term, state, outcome)
-        self._compact_at = self._next_compaction()
-        log.compact(log.applied - config.catch_up_entries)
-        effects.append(
-            self._writer.compact(
-                core.hard_state(), snapshot, base_index=log.base_index, base_term=log.base_term
-            )
-        )
-        effects.append(Note("snapshot", (snapshot.index, snapshot.term)))
+        effects.extend(self.clients.answer(change.context, result))
 
     def _restore_machine(self, snapshot: Snapshot) -> None:
         outcome: Outcome = snapshot.data
@@ -470,53 +389,21 @@ class RaftNode:
             core.step(self.reads.message())
             effects.extend(more)
 
-    def _tell_refused(self, effects: Effects) -> None:
-        """Say who proposed a membership change that this leader put an empty entry for."""
-        refused, self.core.refused = self.core.refused, []
-        for origin, entry, reason in refused:
-            request_id = conf_change_of(entry).context
-            if origin != self.node_id:
-                notice = MsgPropRefused(self.node_id, 0, request_id, reason)
-                effects.append(Send(origin, notice))
-            elif request_id in self._waiting:
-                del self._waiting[request_id]
-                effects.append(Reply(request_id, Refused(reason)))
-
     def _receive_special(self, sender: NodeId, message: Any) -> Effects:
         """A message between nodes that the core does not know, or one that is out of place."""
-        if type(message) in LOCAL_TYPES:
+        if type(message) in msg.LOCAL_TYPES:
             return [Note("violation", (sender, "raft: cannot step raft local message"))]
-        assert isinstance(message, MsgPropRefused)
-        if message.request_id not in self._waiting:
-            return []
-        del self._waiting[message.request_id]
-        return [Reply(message.request_id, Refused(message.reason))]
+        assert isinstance(message, msg.MsgPropRefused)
+        return self.clients.answer(message.request_id, Refused(message.reason))
 
     def _role_changed(self, effects: Effects) -> None:
         core = self.core
         self._known = (core.role, core.term, core.lead)
-        effects.append(Note("role", RoleChange(core.role, core.term, core.lead)))
+        effects.append(Note("role", ask.RoleChange(core.role, core.term, core.lead)))
         if core.lead == NONE:
             return
-        if self._queue:
-            self._propose_queued(effects)
+        if self.clients.queue:
+            effects.extend(self.clients.propose_queued(core))
         if self._transfer is not None and core.lead == self._transfer.transferee:
             effects.append(Reply(self._transfer.request_id, core.lead))
             self._transfer = None
-
-
-def first_configuration(members: Iterable[NodeId], learners: Iterable[NodeId] = ()) -> ConfState:
-    """The configuration that a cluster starts with, checked."""
-    voters, others = tuple(sorted(members)), tuple(sorted(learners))
-    if not voters or len(set(voters)) != len(voters) or min(voters) < 1:
-        raise ParameterError("members", voters, "one or more different integers of at least 1")
-    if set(others) & set(voters) or len(set(others)) != len(others):
-        raise ParameterError("learners", others, "different integers that are not in members")
-    return ConfState(voters, learners=others)
-
-
-def _request_id(entry: Entry) -> Hashable:
-    """The request that an entry stands for."""
-    data = entry.data
-    identity: Hashable = data.context if entry.type is not EntryType.NORMAL else data.request_id
-    return identity

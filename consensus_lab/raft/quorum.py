@@ -50,19 +50,11 @@ def majority_committed(voters: Collection[NodeId], acked: Mapping[NodeId, int]) 
     >>> majority_committed((1, 2, 3), {1: 10, 2: 7})
     7
     """
-    return majority_index([acked.get(voter, 0) for voter in voters])
-
-
-def majority_index(acked: list[int]) -> int:
-    """The highest index that a majority of these acknowledgements has reached.
-
-    It stands as far from the top as a majority is large: of 3 the second, of 5 the third.
-    """
-    count = len(acked)
-    if count == 0:
+    if not voters:
         return UNBOUNDED_INDEX
-    acked.sort()
-    return acked[count - count // 2 - 1]
+    ordered = sorted([acked.get(voter, 0) for voter in voters], reverse=True)
+    # As far from the top as a majority is large: of 3 the second, of 5 the third.
+    return ordered[len(ordered) // 2]
 
 
 def majority_vote(voters: Collection[NodeId], votes: Mapping[NodeId, bool]) -> VoteResult:

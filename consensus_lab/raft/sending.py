@@ -18,7 +18,7 @@ from consensus_lab.node import NodeId, Send
 from consensus_lab.raft.entries import Entries, payloads_size
 from consensus_lab.raft.messages import MsgApp, MsgAppResp, MsgHeartbeat
 from consensus_lab.raft.progress import Progress, ProgressState
-from consensus_lab.raft.quorum import joint_committed, majority_index
+from consensus_lab.raft.quorum import joint_committed
 from consensus_lab.raft.snapshots import maybe_send_snapshot
 
 if TYPE_CHECKING:
@@ -106,13 +106,9 @@ def broadcast_heartbeat(core: RaftCore, context: object) -> None:
 
 def maybe_commit(core: RaftCore) -> bool:
     """Commit what a quorum holds (Raft §5.3, §5.4.2); True when the commit index moved."""
-    progress = core.progress
     configuration = core.configuration
-    if configuration.outgoing:
-        acked = {node_id: member.match for node_id, member in progress.items()}
-        index = joint_committed(configuration.voters, configuration.outgoing, acked)
-    else:
-        index = majority_index([progress[voter].match for voter in configuration.voters])
+    acked = {node_id: member.match for node_id, member in core.progress.items()}
+    index = joint_committed(configuration.voters, configuration.outgoing, acked)
     if core.log.maybe_commit(index, core.term):
         core.has_changed = True
         return True

@@ -1,0 +1,113 @@
+"""The clients that wait at a node: what they proposed, and how they hear of it.
+
+Theory of operation.  A proposal goes to the core, which takes it or passes it on to the leader;
+while no leader is known it is kept, as etcd's server does.  Whoever took it from the client
+answers it, when the entry is applied there.  What is refused at once is answered at once; a
+membership change that the leader put an empty entry for is reported back to where it came from.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable
+
+from consensus_lab.client import Refused
+from consensus_lab.node import Effects, NodeId, Reply, Send
+from consensus_lab.raft.core import RaftCore
+from consensus_lab.raft.entries import (
+    NONE,
+    ConfChange,
+    Entry,
+    EntryType,
+    conf_change_of,
+    proposed,
+)
+from consensus_lab.raft.membership import MembershipError
+from consensus_lab.raft.messages import MsgProp, MsgPropRefused, ProposalDropped
+
+PROPOSALS_WAITING_MAX = 100_000
+"""Commands that a node holds while it knows no leader; more are refused as "busy"."""
+
+
+class Clients:
+    """Requests that wait at one node.
+
+    Attributes
+    ----------
+    waiting : dict
+        Identities of the requests to answer when they are applied.
+    queue : deque of Entry
+        Proposals that wait until a leader is known.
+    """
+
+    __slots__ = ("_node_id", "queue", "waiting")
+
+    def __init__(self, node_id: NodeId) -> None:
+        self._node_id = node_id
+        self.waiting: dict[Hashable, None] = {}
+        self.queue: deque[Entry] = deque()
+
+    def propose(self, core: RaftCore, request_id: Hashable, entry: Entry) -> Effects:
+        """Hand an entry to the core, or keep it; an answer when it is refused."""
+        if core.lead == NONE:
+            if len(self.queue) >= PROPOSALS_WAITING_MAX:
+                return [Reply(request_id, Refused("busy", "no leader is known"))]
+            self.queue.append(entry)
+            self.waiting[request_id] = None
+            return []
+        self.waiting[request_id] = None
+        try:
+            core.step(MsgProp(self._node_id, 0, (entry,)))
+        except ProposalDropped as dropped:
+            del self.waiting[request_id]
+            return [Reply(request_id, Refused(dropped.rule, dropped.detail))]
+        return []
+
+    def propose_queued(self, core: RaftCore) -> Effects:
+        """A leader is known: propose what has waited for one."""
+        queue, self.queue = self.queue, deque()
+        effects: Effects = []
+        for entry in queue:
+            effects.extend(self.propose(core, _request_id(entry), entry))
+        return effects
+
+    def propose_change(self, core: RaftCore, request_id: Hashable, change: ConfChange) -> Effects:
+        """Propose a membership change; a leader that knows the present one checks it first.
+
+        A follower cannot: its membership may be old.  What is impossible when it is applied
+        changes nothing and is answered as refused then.
+        """
+        change = change._replace(context=request_id)
+        if core.is_leader and core.pending_conf_index <= core.log.applied:
+            try:
+                core.changer().change(change)
+            except MembershipError as error:
+                return [Reply(request_id, Refused(error.rule))]
+        return self.propose(core, request_id, proposed(change, EntryType.CONF_CHANGE_V2))
+
+    def answer(self, request_id: Hashable, result: object) -> Effects:
+        """The answer, if a client waits for it here."""
+        if request_id not in self.waiting:
+            return []
+        del self.waiting[request_id]
+        return [Reply(request_id, result)]
+
+    def tell_refused(self, core: RaftCore) -> Effects:
+        """Say who proposed a membership change that this leader put an empty entry for."""
+        refused, core.refused = core.refused, []
+        effects: Effects = []
+        for origin, entry, reason in refused:
+            request_id = conf_change_of(entry).context
+            if origin == self._node_id:
+                effects.extend(self.answer(request_id, Refused(reason)))
+            else:
+                notice = MsgPropRefused(self._node_id, 0, request_id, reason)
+                effects.append(Send(origin, notice))
+        return effects
+
+
+def _request_id(entry: Entry) -> Hashable:
+    """The request that an entry stands for."""
+    data = entry.data
+    identity: Hashable = data.context if entry.type is not EntryType.NORMAL else data.request_id
+    return identity
