@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
+from consensus_lab.report import style
 from consensus_lab.report.curves import curve_with_band, saturation
 from consensus_lab.report.distributions import Known, cdf_curves, samples_cdf, source_name
-from consensus_lab.report.table import quantity
+from consensus_lab.report.table import AGREES, HOLDS, quantity
 
 if TYPE_CHECKING:
     import pandas
@@ -150,3 +151,36 @@ def throughput_figure(result: Any) -> Figure:
         f"{result.parameters.block_interval_s:g} s; 95 % intervals; seed "
         f"{result.parameters.seed}",
     )  # fmt: skip
+
+
+def comparison_figure(result: Any) -> Figure:
+    """How many times the published value ours is, for every cell that is a number."""
+    frame = result.frame.dropna(subset=["ratio"]).reset_index(drop=True)
+    systems = list(dict.fromkeys(result.frame["system"]))
+    kept = int(result.frame["verdict"].isin([AGREES, HOLDS]).sum())
+    with style.style():
+        figure, axes = style.axes_of(None, height_in=1.6 + 0.42 * len(frame))
+        for number, system in enumerate(systems):
+            part = frame[frame["system"] == system]
+            look = style.look(number)
+            ratios = part["ratio"].astype(float).to_numpy()
+            ends = [
+                (part[end].astype(float) / part["published_value"].astype(float)).to_numpy()
+                for end in ("low", "high")
+            ]
+            errors = [abs(ratios - ends[0]), abs(ends[1] - ratios)]
+            axes.errorbar(ratios, -part.index.to_numpy(), xerr=errors, color=look.color,
+                          marker=look.marker, markersize=7, linestyle="none", capsize=3,
+                          label=system)  # fmt: skip
+        axes.axvline(1.0, color=style.INK, linestyle=(0, (4, 3)), linewidth=1.0)
+        axes.set_xscale("log")
+        style.log_ticks(axes.xaxis)
+        names = [f"{row.title} ({row.published})" for row in frame.itertuples()]
+        axes.set_yticks([-place for place in range(len(frame))], names)
+        axes.set(xlabel="ours divided by the published value", ylim=(-len(frame) + 0.4, 0.6))
+        style.legend(axes)
+        style.headline(axes, f"{kept} of {len(result.frame)} cells agree with what was published, "
+                       "or keep its bound",
+                       f"cells that are numbers; 95 % intervals; seed {result.parameters.seed}",
+                       width_in=6.0)  # fmt: skip
+    return figure
