@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable
 
-from consensus_lab.client import Refused
-from consensus_lab.node import Effects, NodeId, Reply, Send
+from consensus_lab.client import Refused, Sessions
+from consensus_lab.node import Effects, NodeId, Reply, Send, SetTimer
+from consensus_lab.raft.config import RaftConfig
 from consensus_lab.raft.core import RaftCore
 from consensus_lab.raft.entries import (
     NONE,
@@ -23,7 +24,8 @@ from consensus_lab.raft.entries import (
     proposed,
 )
 from consensus_lab.raft.membership import MembershipError
-from consensus_lab.raft.messages import MsgProp, MsgPropRefused, ProposalDropped
+from consensus_lab.raft.messages import MsgProp, MsgPropRefused, MsgTransferLeader, ProposalDropped
+from consensus_lab.raft.requests import TransferLeadership
 
 PROPOSALS_WAITING_MAX = 100_000
 """Commands that a node holds while it knows no leader; more are refused as "busy"."""
@@ -40,10 +42,13 @@ class Clients:
         Proposals that wait until a leader is known.
     """
 
-    __slots__ = ("_node_id", "queue", "waiting")
+    __slots__ = ("_node_id", "_transfer", "_transfer_timer", "queue", "waiting")
 
-    def __init__(self, node_id: NodeId) -> None:
+    def __init__(self, node_id: NodeId, config: RaftConfig) -> None:
         self._node_id = node_id
+        # A transfer has one election timeout (thesis §3.10), and the new leader's election.
+        self._transfer_timer = SetTimer("transfer", 2 * config.election_tick * config.tick_ns)
+        self._transfer: TransferLeadership | None = None
         self.waiting: dict[Hashable, None] = {}
         self.queue: deque[Entry] = deque()
 
@@ -63,12 +68,46 @@ class Clients:
             return [Reply(request_id, Refused(dropped.rule, dropped.detail))]
         return []
 
-    def propose_queued(self, core: RaftCore) -> Effects:
-        """A leader is known: propose what has waited for one."""
-        queue, self.queue = self.queue, deque()
+    def lead_known(self, core: RaftCore) -> Effects:
+        """A leader is known: propose what has waited for one; a transfer to it has succeeded."""
         effects: Effects = []
-        for entry in queue:
-            effects.extend(self.propose(core, _request_id(entry), entry))
+        if self._transfer is not None and core.lead == self._transfer.transferee:
+            effects.append(Reply(self._transfer.request_id, core.lead))
+            self._transfer = None
+        if self.queue:
+            queue, self.queue = self.queue, deque()
+            for entry in queue:
+                effects.extend(self.propose(core, _request_id(entry), entry))
+        return effects
+
+    def begin_transfer(self, core: RaftCore, request: TransferLeadership) -> Effects:
+        """Ask the leader to hand over; the answer comes when it has, or when time is up."""
+        request_id, transferee = request
+        if core.lead == NONE:
+            return [Reply(request_id, Refused("etcdserver: no leader"))]
+        if transferee not in core.voters:
+            return [Reply(request_id, Refused("etcdserver: bad leader transferee"))]
+        if core.lead == transferee:
+            return [Reply(request_id, transferee)]
+        effects = self.end_transfer()
+        self._transfer = request
+        core.step(MsgTransferLeader(self._node_id, 0, transferee))
+        return [*effects, self._transfer_timer]
+
+    def end_transfer(self) -> Effects:
+        """Time is up, or another transfer is asked for."""
+        if self._transfer is None:
+            return []
+        request_id, self._transfer = self._transfer.request_id, None
+        refusal = "etcdserver: request timed out, leader transfer took too long"
+        return [Reply(request_id, Refused(refusal))]
+
+    def answer_restored(self, sessions: Sessions) -> Effects:
+        """A snapshot has replaced the state: answer what took effect in it."""
+        effects: Effects = []
+        for request_id in tuple(self.waiting):
+            if request_id in sessions:
+                effects.extend(self.answer(request_id, sessions.result(request_id)))
         return effects
 
     def propose_change(self, core: RaftCore, request_id: Hashable, change: ConfChange) -> Effects:

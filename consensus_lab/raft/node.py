@@ -102,8 +102,8 @@ class RaftNode:
     """
 
     __slots__ = (
-        "_clock", "_compactor", "_known", "_snapshot_watch", "_submits", "_timeouts", "_transfer",
-        "_writer", "clients", "config", "core", "machine", "node_id", "reads", "sessions",
+        "_clock", "_compactor", "_known", "_snapshot_watch", "_submits", "_timeouts", "_writer",
+        "clients", "config", "core", "machine", "node_id", "reads", "sessions",
     )  # fmt: skip
 
     def __init__(
@@ -147,8 +147,7 @@ class RaftNode:
         )
         self._clock: Ticks | Timeouts = self._timeouts or Ticks(config, random_source)
         self._snapshot_watch = SnapshotWatch(config)
-        self.clients = Clients(node_id)
-        self._transfer: ask.TransferLeadership | None = None
+        self.clients = Clients(node_id, config)
         self.reads = Reads(node_id, machine, config)
         self._submits: dict[type, Callable[[Any, int], Effects]] = {
             Request: self._submit_request,
@@ -192,7 +191,9 @@ class RaftNode:
         """A timer that this node set went off."""
         core = self.core
         if name == "read":
-            return self._retry_read(now)
+            return self._retry_read()
+        if name == "transfer":
+            return self.clients.end_transfer()
         clock = self._clock
         clock.fire(core, name, now)
         if core.is_leader:
@@ -248,12 +249,10 @@ class RaftNode:
             effects.extend(self._flush())
         return effects
 
-    def _retry_read(self, now: int) -> Effects:
+    def _retry_read(self) -> Effects:
         """The present read round is late: its messages were lost, or there was no leader."""
         effects = self.reads.retry()
         if effects:
-            if self._timeouts is not None:
-                self._timeouts.before(self.core, now)
             self.core.step(self.reads.message())
             effects.extend(self._flush())
         return effects
@@ -264,14 +263,7 @@ class RaftNode:
 
     def _submit_transfer(self, request: ask.TransferLeadership, now: int) -> Effects:
         del now
-        core = self.core
-        if core.lead == NONE or request.transferee not in core.voters:
-            reason = "no leader" if core.lead == NONE else "not a voter"
-            return [Reply(request.request_id, Refused("bad leader transferee", reason))]
-        self._transfer = request
-        core.has_changed = True
-        core.step(msg.MsgTransferLeader(self.node_id, 0, request.transferee))
-        return self._flush()
+        return [*self.clients.begin_transfer(self.core, request), *self._flush()]
 
     def _submit_campaign(self, request: ask.Campaign, now: int) -> Effects:
         del request, now
@@ -320,6 +312,7 @@ class RaftNode:
             self._restore_machine(snapshot)
             applied_to(core, snapshot.index)
             effects.append(Note("restored", (snapshot.index, snapshot.term)))
+            effects.extend(self.clients.answer_restored(self.sessions))
             effects.extend(self.reads.serve(snapshot.index))
         if log.handed_out != log.last_index:
             entries = log.next_unstable()
@@ -400,10 +393,5 @@ class RaftNode:
         core = self.core
         self._known = (core.role, core.term, core.lead)
         effects.append(Note("role", ask.RoleChange(core.role, core.term, core.lead)))
-        if core.lead == NONE:
-            return
-        if self.clients.queue:
-            effects.extend(self.clients.propose_queued(core))
-        if self._transfer is not None and core.lead == self._transfer.transferee:
-            effects.append(Reply(self._transfer.request_id, core.lead))
-            self._transfer = None
+        if core.lead != NONE:
+            effects.extend(self.clients.lead_known(core))
