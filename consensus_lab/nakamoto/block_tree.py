@@ -56,6 +56,7 @@ class BlockNode:
         "height",
         "median_time_s",
         "parent",
+        "regular_nbits",
         "sequence",
         "violation",
     )
@@ -70,6 +71,8 @@ class BlockNode:
         self.chain_work = chain_work
         # Median of this block's time and ten ancestors; filled when the tree is told.
         self.median_time_s = 0
+        # Target of the last block, this or an ancestor, that was no exception after a pause.
+        self.regular_nbits = header.nbits
         self.children: list[BlockNode] = []
         self.sequence: int | None = None
         self.has_data = False
@@ -194,6 +197,9 @@ class BlockTree:
         work = parent.chain_work + block_work(header.nbits)
         node = BlockNode(header, parent=parent, height=parent.height + 1, chain_work=work)
         node.median_time_s = self._median_time_past(node)
+        rule = self.rules.retarget
+        if header.nbits == rule.nbits_max and not rule.is_boundary(node.height):
+            node.regular_nbits = parent.regular_nbits
         parent.children.append(node)
         self.nodes[node.block_id] = node
         return node
@@ -234,15 +240,7 @@ class BlockTree:
             return parent.header.nbits
         if rule.is_late(time_s, parent_time_s=parent.header.time_s):
             return rule.nbits_max
-        # Otherwise the target of the last block that was not an exception.
-        node = parent
-        while (
-            node.parent is not None
-            and not rule.is_boundary(node.height)
-            and node.header.nbits == rule.nbits_max
-        ):
-            node = node.parent
-        return node.header.nbits
+        return parent.regular_nbits
 
     def _time_at(self, node: BlockNode, height: int) -> int:
         """Time of an ancestor, Unix seconds; before the start, what the checkpoint says."""

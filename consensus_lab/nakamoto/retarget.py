@@ -16,6 +16,7 @@ easiest target (testnet3, simnet).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from consensus_lab.constants import BLOCK_INTERVAL_S, RETARGET_INTERVAL_BLOCKS
 from consensus_lab.nakamoto.header import nbits_to_target, target_to_nbits
@@ -62,7 +63,7 @@ class RetargetRule:
         """How long a period should take, in seconds."""
         return self.interval_blocks * self.spacing_s
 
-    @property
+    @cached_property
     def nbits_max(self) -> int:
         """The easiest target in compact form."""
         return target_to_nbits(self.target_max)
