@@ -1,19 +1,44 @@
-"""How the gossip path is compiled: two decorators, and why they are set as they are.
+"""How the gossip path is compiled: three decorators, and why they are set as they are.
 
 The functions of this folder get their arrays bundled in named tuples.  Numba counts references
 to every array it takes out of such a bundle, with atomic instructions, which made an event four
 times as dear (312 against 66 ns).  The compiled functions allocate nothing, so they are built
 without the runtime that counts (`_nrt=False`), and they are inlined into the one loop
 (`forceinline`), because handing the bundles from call to call copies a kilobyte each time.  Both
-are measured in `benchmarks/README-gossip.md`.  Machine code is cached beside the source files.
+are measured in `benchmarks/README-gossip.md`.
+
+Machine code is cached between processes, but Numba looks for changes only in the file of the
+function that it loads, not in those that it calls.  So only the loops that Python calls are
+cached (`cached`), and each takes `SOURCE_DIGEST` from an enclosing function: the values of such
+variables are part of the cache's key, so a change in any of the sources compiles anew.
 """
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
 from numba import njit
 
-compiled = njit(cache=True, error_model="numpy", _nrt=False)
-"""A function of its own: what Python calls, and what is called rarely."""
+inlined = njit(error_model="numpy", _nrt=False, forceinline=True)
+"""A step of a loop."""
 
-inlined = njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
-"""A step of the loop."""
+compiled = njit(error_model="numpy", _nrt=False)
+"""A function of its own, for what happens rarely."""
+
+cached = njit(cache=True, error_model="numpy", _nrt=False)
+"""A loop that Python calls; it must use `SOURCE_DIGEST` as a closure variable."""
+
+
+def _digest_of_sources() -> int:
+    """A negative number from the text of every file whose code or constants are compiled in."""
+    here = Path(__file__).resolve().parent
+    package = here.parent
+    files = [*here.glob("*.py"), *package.glob("nakamoto/relay*.py"), package / "sim" / "links.py"]
+    digest = hashlib.sha256()
+    for place in sorted(files):
+        digest.update(place.read_bytes())
+    return -1 - int.from_bytes(digest.digest()[:6], "big")
+
+
+SOURCE_DIGEST = _digest_of_sources()

@@ -14,7 +14,7 @@ Everything here is integer arithmetic; times are nanoseconds.
 from __future__ import annotations
 
 from consensus_lab.gossip.blocks import accept, complete, is_accepted, lacks_transactions, send_on
-from consensus_lab.gossip.compiled import compiled, inlined
+from consensus_lab.gossip.compiled import SOURCE_DIGEST, cached, compiled, inlined
 from consensus_lab.gossip.state import (
     ACCEPTED,
     ACCEPTED_BY,
@@ -80,43 +80,6 @@ from consensus_lab.nakamoto.relay_messages import GET_TRANSACTIONS_BYTES
 
 NEVER = 1 << 61
 _ROUTE_MASK = (1 << KIND_SHIFT) - 1
-
-
-@compiled
-def run(state, wheel, budget):
-    """Handle events and find blocks until done, the budget is spent, or memory is short."""
-    control, active, progress = wheel.control, wheel.active, state.progress
-    room = len(wheel.pool) - 2 * most_links(state) - len(state.orphan) - 8
-    n_blocks = len(state.block) - 1
-    while True:
-        found = progress[FOUND]
-        next_found = state.block[found + 1, FOUND_NS] if found < n_blocks else NEVER
-        while control[LOW] < control[HIGH] or advance(wheel, next_found):
-            time = active[control[LOW], TIME]
-            if time >= next_found:
-                break
-            if waiting(wheel) > room:
-                return NEEDS_EVENTS
-            if progress[ORPHAN_COUNT] == len(state.orphan):
-                return NEEDS_ORPHANS
-            if budget <= 0:
-                return PAUSED
-            budget -= 1
-            what = active[control[LOW], WHAT]
-            control[LOW] += 1
-            progress[EVENTS] += 1
-            handle(state, wheel, time, what)
-            progress[NOW] = time
-        if found == n_blocks:
-            return DONE
-        if waiting(wheel) > room:
-            return NEEDS_EVENTS
-        slot = take_slot(state)
-        if slot < 0:
-            return NEEDS_SLOTS
-        progress[FOUND] = found + 1
-        progress[NOW] = next_found
-        find(state, wheel, found + 1, slot)
 
 
 @inlined
@@ -253,3 +216,51 @@ def is_under_way(state, block):
     if row[PENDING] > 0 or row[ORPHANS] > 0:
         return True
     return row[TIPS] > 0 and row[ACCEPTED_BY] < len(state.node)
+
+
+def _compile_run(source_digest):
+    """The loop, with the digest of all sources as part of its cache's key."""
+
+    @cached
+    def run(state, wheel, budget):
+        """Handle events and find blocks until done, the budget is spent, or memory is short."""
+        if budget == source_digest:
+            return PAUSED
+        control, active, progress = wheel.control, wheel.active, state.progress
+        room = len(wheel.pool) - 2 * most_links(state) - len(state.orphan) - 8
+        n_blocks = len(state.block) - 1
+        while True:
+            found = progress[FOUND]
+            next_found = state.block[found + 1, FOUND_NS] if found < n_blocks else NEVER
+            while control[LOW] < control[HIGH] or advance(wheel, next_found):
+                time = active[control[LOW], TIME]
+                if time >= next_found:
+                    break
+                if waiting(wheel) > room:
+                    return NEEDS_EVENTS
+                if progress[ORPHAN_COUNT] == len(state.orphan):
+                    return NEEDS_ORPHANS
+                if budget <= 0:
+                    return PAUSED
+                budget -= 1
+                what = active[control[LOW], WHAT]
+                control[LOW] += 1
+                progress[EVENTS] += 1
+                handle(state, wheel, time, what)
+                progress[NOW] = time
+            if found == n_blocks:
+                return DONE
+            if waiting(wheel) > room:
+                return NEEDS_EVENTS
+            slot = take_slot(state)
+            if slot < 0:
+                return NEEDS_SLOTS
+            progress[FOUND] = found + 1
+            progress[NOW] = next_found
+            find(state, wheel, found + 1, slot)
+
+    return run
+
+
+run = _compile_run(SOURCE_DIGEST)
+"""Handle events and find blocks until done, the budget is spent, or memory is short."""
