@@ -174,6 +174,8 @@ def comparison_figure(result: Any) -> Figure:
                           label=system)  # fmt: skip
         axes.axvline(1.0, color=style.INK, linestyle=(0, (4, 3)), linewidth=1.0)
         axes.set_xscale("log")
+        low, high = axes.get_xlim()
+        axes.set_xlim(min(0.5, low / 1.3), max(2.0, high * 1.3))
         style.log_ticks(axes.xaxis)
         names = [f"{row.title} ({row.published})" for row in frame.itertuples()]
         axes.set_yticks([-place for place in range(len(frame))], names)
@@ -182,5 +184,5 @@ def comparison_figure(result: Any) -> Figure:
         style.headline(axes, f"{kept} of {len(result.frame)} cells agree with what was published, "
                        "or keep its bound",
                        f"cells that are numbers; 95 % intervals; seed {result.parameters.seed}",
-                       width_in=6.0)  # fmt: skip
+                       width_in=4.6)  # fmt: skip
     return figure

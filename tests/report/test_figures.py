@@ -315,8 +315,10 @@ def test_the_comparison_shows_the_ratio_of_each_cell_that_is_a_number():
     result = SimpleNamespace(frame=table_frame(TABLE), parameters=SimpleNamespace(seed=1))
     (axes,) = figures.comparison_figure(result).axes
     names = [label.get_text() for label in axes.get_yticklabels()]
-    assert names == ["Payload limit (1.5 MB)", "Payload limit (1 MB)",
-                     "Transaction finality (<10 ms)", "Transaction finality (60 minutes)"]  # fmt: skip
+    assert names == [
+        "Payload limit (1.5 MB)", "Payload limit (1 MB)", "Transaction finality (<10 ms)",
+        "Transaction finality (60 minutes)",
+    ]  # fmt: skip
     points = [tuple(container[0].get_xdata()) for container in axes.containers]
     assert points == [pytest.approx((1.048576, 0.23145)), pytest.approx((1.0, 1.10333), rel=1e-4)]
     assert "4 of 6 cells agree" in " ".join(axes.get_title("left").split())
