@@ -66,7 +66,10 @@ class Workload:
     timeout_ns : int
         An attempt without an answer for that long is followed by the next one.
     attempts_max : int
-        Attempts at one operation; then its outcome stays unknown.
+        Attempts at one operation; then its client gives it up and its outcome stays unknown.
+    abandoned_max : int
+        Operations that one client may give up; later ones it tries until they are answered.
+        Operations of unknown outcome make a history expensive to judge.
     weights : tuple of (str, int)
         How often each kind of operation is drawn: get, put, append, cas, delete.
     """
@@ -77,16 +80,17 @@ class Workload:
     think_ns_max: int = 50_000_000
     timeout_ns: int = 400_000_000
     attempts_max: int = 4
+    abandoned_max: int = 3
     weights: tuple[tuple[str, int], ...] = (
         ("get", 5), ("put", 2), ("append", 2), ("cas", 2), ("delete", 1),
     )  # fmt: skip
 
     def __post_init__(self) -> None:
         for name in ("clients_count", "operations_count", "keys_count", "think_ns_max",
-                     "timeout_ns", "attempts_max"):  # fmt: skip
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ParameterError(name, value, "an integer of at least 1")
+                     "timeout_ns", "attempts_max", "abandoned_max"):  # fmt: skip
+            value, least = getattr(self, name), 0 if name == "abandoned_max" else 1
+            if not isinstance(value, int) or value < least:
+                raise ParameterError(name, value, f"an integer of at least {least}")
         if self.clients_count * self.operations_count > OPERATIONS_MAX:
             allowed = f"at most {OPERATIONS_MAX} for all clients together"
             raise ParameterError("operations_count", self.operations_count, allowed)
@@ -117,6 +121,7 @@ class _Client:
         self.left = begins
         self.number = 0
         self.attempt = 0
+        self.abandoned = 0
         self.node: NodeId | None = None
         self.current: Hashable = None
         self.seen: dict[Hashable, Any] = {}
@@ -226,10 +231,12 @@ class Clients:
 
     def _try_again(self, client: _Client) -> None:
         client.node = None
-        if client.attempt < self.workload.attempts_max:
+        may_give_up = client.abandoned < self.workload.abandoned_max
+        if client.attempt < self.workload.attempts_max or not may_give_up:
             self._try(client)
             return
         # Given up: whatever comes of it, this name never calls again.
+        client.abandoned += 1
         client.current = None
         self._names += 1
         client.name = self._names

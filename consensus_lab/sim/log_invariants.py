@@ -16,6 +16,7 @@ compared:
 * leader append-only (§5.3);
 * log matching: an entry is known by (index, term); whoever writes it again writes the same
   content after the same previous term; by induction equal entries have equal prefixes (§5.3);
+* a leader counts replicas of entries of its own term only (§5.4.2);
 * leader completeness: a leader's log holds what was committed in earlier terms (§5.4);
 * state-machine safety: nobody commits another entry at an index (§5.4.3); what is committed first
   is on the disks of a majority of each half of the configuration;
@@ -214,6 +215,9 @@ class LogInvariants:
         """What is newly committed is on a majority of disks, of each half (Raft §5.3, §6)."""
         index = len(self.committed)
         term = self.committed[-1].entry_term
+        if core.is_leader and term is not None:
+            detail = f"index {index} of term {term} in term {core.term}, by counting"
+            require(term == core.term, "commits its own term", node_id, detail)
         holders = [
             other for other, disk in engine.disks.items() if self.durable(disk).holds(index, term)
         ]

@@ -24,7 +24,7 @@ from consensus_lab.sim.engine import Engine
 from consensus_lab.sim.history import Operation
 from consensus_lab.sim.invariants import AppliedInOrder, InvariantViolation
 from consensus_lab.sim.linearizability import Failure, UndecidedError, check
-from consensus_lab.sim.models import Get
+from consensus_lab.sim.models import Get, Put
 from consensus_lab.sim.streams import stream
 from consensus_lab.sim.swarm_plan import Change, LeaderFault, Plan
 from consensus_lab.sim.trace import Trace
@@ -102,6 +102,7 @@ class _Run:
         self.protocol = protocol
         self.trace = trace
         self.source = stream(plan.seed, "swarm", "run")
+        self.asked = 0
         applied = AppliedInOrder()
         self.engine = Engine(
             make_node, plan.servers, seed=plan.seed, links=plan.link,
@@ -126,6 +127,9 @@ class _Run:
     def _strike_leader(self, fault: LeaderFault) -> None:
         engine, leader = self.engine, self.leader()
         engine.fault("leader-" + fault.kind, leader)
+        for number in range(fault.burst):
+            self._ask(Put(f"burst{number}", f"{engine.now};"), leader)
+        self._probe(leader, fault.probes)
         if fault.kind == "crash":
             engine.crash(leader)
             engine.at(fault.until_ns, lambda: engine.restart(leader))
@@ -137,6 +141,24 @@ class _Run:
         if fault.kind in ("isolate", "deaf"):
             engine.links.block(others, (leader,))
             engine.at(fault.until_ns, lambda: engine.links.unblock(others, (leader,)))
+
+    def _ask(self, request: Any, node_id: NodeId) -> None:
+        """Call once, apart from the clients; unanswered writes to a key of its own cost nothing."""
+        self.asked += 1
+        self.clients.ask(request, node_id=node_id, request_id=("asked", self.asked))
+
+    def _probe(self, leader: NodeId, left: int) -> None:
+        """Ask the struck leader and two others for a key, and again a little later."""
+        if left == 0:
+            return
+        engine, source, plan = self.engine, self.source, self.plan
+        key = f"k{source.randrange(plan.workload.keys_count)}"
+        for server in (leader, source.choice(plan.servers), source.choice(plan.servers)):
+            self._ask(Get(key), server)
+        if left % 4 == 0:
+            self._ask(Put(key, f"probe{self.asked};"), source.choice(plan.servers))
+        later_ns = engine.now + 1 + source.randrange(plan.timeout_ns // 2)
+        engine.at(later_ns, partial(self._probe, leader, left - 1))
 
     def _change(self, number: int, change: Change) -> None:
         leader = self.leader()
@@ -169,18 +191,15 @@ class _Run:
         """Ask for every key until all are answered; False when the time is over first."""
         engine, plan = self.engine, self.plan
         wanted = {f"k{number}" for number in range(plan.workload.keys_count)}
-        asked: dict[tuple[Any, ...], str] = {}
-        attempt = 0
+        operations = self.clients.operations
         while wanted and engine.now < plan.end_ns and engine.events < EVENTS_MAX:
-            attempt += 1
+            first = self.asked + 1
             for key in sorted(wanted):
                 for server in plan.servers:
-                    request_id = ("last", attempt, key, server)
-                    asked[request_id] = key
-                    self.clients.ask(Get(key), node_id=server, request_id=request_id)
+                    self._ask(Get(key), server)
             engine.run(until_ns=engine.now + 20 * plan.timeout_ns)
-            operations = self.clients.operations
-            wanted -= {key for i, key in asked.items() if not operations[i].is_pending}
+            asked = [operations["asked", number] for number in range(first, self.asked + 1)]
+            wanted -= {o.request.key for o in asked if not o.is_pending}
         return not wanted
 
 

@@ -30,12 +30,22 @@ SERVERS_MAX = 7
 class LeaderFault(NamedTuple):
     """From `at_ns` to `until_ns` whoever leads at `at_ns` is down, or cut off one or both ways.
 
-    `kind` is "crash", "isolate" (both ways), "mute" (cannot send) or "deaf" (cannot receive).
+    Attributes
+    ----------
+    kind : str
+        "crash", "isolate" (both ways), "mute" (cannot send) or "deaf" (cannot receive).
+    at_ns, until_ns : int
+    burst : int
+        So many commands are handed to the leader just then: a tail that may never be committed.
+    probes : int
+        So many times afterwards it and two others are asked for a key: where stale reads show.
     """
 
     kind: str
     at_ns: int
     until_ns: int
+    burst: int = 0
+    probes: int = 0
 
 
 class Change(NamedTuple):
@@ -265,7 +275,8 @@ def _draw_leader_faults(source: random.Random, calm_ns: int) -> list[LeaderFault
     return [
         LeaderFault(
             source.choice(("crash", "isolate", "mute", "deaf")), at_ns,
-            _until(source, at_ns, calm_ns),
+            _until(source, at_ns, calm_ns), source.choice((0, 0, 3, 20)),
+            source.choice((0, 0, 5, 20)),
         )
         for at_ns in _draw_times(source, calm_ns, every_ms)
     ]  # fmt: skip

@@ -96,9 +96,7 @@ def multi_paxos(node_class: type[MultiPaxosNode] = MultiPaxosNode) -> SwarmProto
         name="multipaxos",
         make_node=lambda plan: make_multi_paxos(plan, node_class),
         invariants=multi_paxos_invariants,
-        reconfigure=lambda node, number, members: Reconfigure(
-            ("change", number), Quorums(members)
-        ),
+        reconfigure=lambda node, number, members: Reconfigure(("change", number), Quorums(members)),
         is_leader=lambda node: node.role == "leader",
         dialect=KeyValueDialect(),
         model=REGISTER,

@@ -1,0 +1,478 @@
+"""Classic bugs of Raft and Multi-Paxos, one each, which the swarm must find.
+
+Theory of operation.  A bug is the real protocol with one thing wrong: a node class whose effects,
+log or core differ in one point, a function that is replaced while the run lasts, or a setting
+that the plan would not draw.  Each names the rule that it breaks and where the rule is stated,
+and what the swarm is allowed to notice: a bug that is found for another reason is not found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+from unittest.mock import patch
+
+from consensus_lab.client import Sessions
+from consensus_lab.kv import KeyValueStore, StoreSnapshot
+from consensus_lab.node import Disk, Effects, NodeId, Persist
+from consensus_lab.raft import election, quorum, read_index, sending
+from consensus_lab.raft.config import ReadMode
+from consensus_lab.raft.core import RaftCore
+from consensus_lab.raft.disk import HARD_STATE
+from consensus_lab.raft.entries import NONE, Entries, HardState, Snapshot
+from consensus_lab.raft.log import RaftLog
+from consensus_lab.raft.messages import MsgVote, MsgVoteResp, Role
+from consensus_lab.raft.node import RaftNode
+from consensus_lab.sim.streams import stream
+from consensus_lab.sim.swarm import SwarmProtocol
+from consensus_lab.sim.swarm_plan import Plan
+from tests.swarm.protocols import raft, raft_config
+
+
+@dataclass(frozen=True)
+class Bug:
+    """One bug.
+
+    Attributes
+    ----------
+    name : str
+    rule : str
+        What is broken, and where it is stated.
+    noticed_as : tuple of str
+        The failures that may reveal it: beginnings of what the swarm prints.
+    seeds_max, first_seed : int
+        The swarm must find it within that many seeds from the first on.
+    is_rare : bool
+        It takes so many that only the full suite looks for it.
+    node_class : type
+    settings : dict
+        Changes to the drawn configuration.
+    replaced : tuple of (module, name, function)
+        Functions replaced during the run.
+    machine : callable () -> state machine
+    """
+
+    name: str
+    rule: str
+    noticed_as: tuple[str, ...]
+    seeds_max: int = 100
+    first_seed: int = 0
+    is_rare: bool = False
+    node_class: type[RaftNode] = RaftNode
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    replaced: tuple[tuple[Any, str, Callable[..., Any]], ...] = ()
+    machine: Callable[[], Any] = KeyValueStore
+
+    def protocol(self) -> SwarmProtocol:
+        """The broken protocol."""
+        return raft()._replace(name=self.name, make_node=self._make)
+
+    def _make(self, plan: Plan) -> Callable[[NodeId, Disk], RaftNode]:
+        config = replace(raft_config(plan), **self.settings)
+        lives: dict[NodeId, int] = {}
+
+        def make_node(node_id: NodeId, disk: Disk) -> RaftNode:
+            life = lives[node_id] = lives.get(node_id, -1) + 1
+            return self.node_class(
+                node_id, disk, members=plan.members, machine=self.machine(),
+                random_source=stream(plan.seed, "node", node_id, life), config=config,
+            )  # fmt: skip
+
+        return make_node
+
+    @contextmanager
+    def in_force(self) -> Iterator[None]:
+        """While this lasts the functions are replaced."""
+        with ExitStack() as stack:
+            for module, name, function in self.replaced:
+                stack.enter_context(patch.object(module, name, function))
+            yield
+
+
+# What is written to disk, and when.
+
+
+class Doctored(RaftNode):
+    """A node whose effects pass through `doctor` before anybody sees them."""
+
+    __slots__ = ()
+
+    def doctor(self, effects: Effects) -> Effects:
+        """The effects as the bug has them."""
+        raise NotImplementedError
+
+    def start(self, now: int) -> Effects:
+        return self.doctor(super().start(now))
+
+    def receive(self, sender: NodeId, message: Any, now: int) -> Effects:
+        return self.doctor(super().receive(sender, message, now))
+
+    def timer(self, name: str, now: int) -> Effects:
+        return self.doctor(super().timer(name, now))
+
+    def submit(self, command: Any, now: int) -> Effects:
+        return self.doctor(super().submit(command, now))
+
+
+def _with_hard_state(effects: Effects, change: Callable[[HardState], HardState]) -> Effects:
+    """Every `Persist` with its hard state changed."""
+    changed: Effects = []
+    for effect in effects:
+        if isinstance(effect, Persist):
+            writes = tuple(
+                (key, change(value) if key == HARD_STATE else value) for key, value in effect.writes
+            )
+            effect = effect._replace(writes=writes)
+        changed.append(effect)
+    return changed
+
+
+class ForgetsVote(Doctored):
+    """Term and log reach the disk, the vote does not."""
+
+    __slots__ = ()
+
+    def doctor(self, effects: Effects) -> Effects:
+        return _with_hard_state(effects, lambda state: state._replace(vote=NONE))
+
+
+class ForgetsTerm(Doctored):
+    """The log reaches the disk, term and vote do not."""
+
+    __slots__ = ()
+
+    def doctor(self, effects: Effects) -> Effects:
+        return _with_hard_state(effects, lambda state: HardState(0, NONE, state.commit))
+
+
+class AnswersBeforeWriting(Doctored):
+    """Everything goes out at once; the disk comes last."""
+
+    __slots__ = ()
+
+    def doctor(self, effects: Effects) -> Effects:
+        return sorted(effects, key=lambda effect: isinstance(effect, Persist))
+
+
+# The log.
+
+
+class WithLog(RaftNode):
+    """A node with another log."""
+
+    __slots__ = ()
+    log_class: type[RaftLog] = RaftLog
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.core.log.__class__ = self.log_class
+
+
+class CountsOldTerms(RaftLog):
+    """Commits by counting what earlier leaders appended."""
+
+    __slots__ = ()
+
+    def maybe_commit(self, index: int, term: int) -> bool:
+        return self.commit_to(index)
+
+
+class TruncatesAlways(RaftLog):
+    """Whatever an append brings replaces all that stood behind it."""
+
+    __slots__ = ()
+
+    def maybe_append(self, index: int, log_term: int, commit: int, entries: Entries) -> int | None:
+        if self.term(index) == log_term and index >= self.committed:
+            self.cut(index)
+        return super().maybe_append(index, log_term, commit, entries)
+
+    def cut(self, index: int) -> None:
+        """Drop everything behind that index."""
+        del self.entries[index - self.base_index :]
+        self.last_index = index
+        self.stable = min(self.stable, index)
+        self.handed_out = min(self.handed_out, index)
+
+
+class CommitsUnmatched(RaftLog):
+    """Takes over the leader's commit index for entries that this append said nothing about."""
+
+    __slots__ = ()
+
+    def maybe_append(self, index: int, log_term: int, commit: int, entries: Entries) -> int | None:
+        last = super().maybe_append(index, log_term, commit, entries)
+        if last is not None:
+            self.commit_to(min(commit, self.last_index))
+        return last
+
+
+class ComparesLengthOnly(RaftLog):
+    """A longer log is a better log, whatever its terms."""
+
+    __slots__ = ()
+
+    def is_up_to_date(self, last_index: int, last_term: int) -> bool:
+        return last_index >= self.last_index
+
+
+class AppliesAppended(RaftLog):
+    """Gives to the state machine whatever is in the log."""
+
+    __slots__ = ()
+
+    def appliable_to(self, *, allow_unstable: bool) -> int:
+        return self.last_index
+
+    def accept_applying(self, entries: Entries, *, allow_unstable: bool = True) -> None:
+        self.applying = entries[-1].index
+
+    def applied_to(self, index: int, size_bytes: int = 0) -> None:
+        self.applied = self.applying = index
+
+
+def _node_with(log: type[RaftLog]) -> type[RaftNode]:
+    return type(f"With{log.__name__}", (WithLog,), {"__slots__": (), "log_class": log})
+
+
+# The core.
+
+
+class WithCore(RaftNode):
+    """A node with another core."""
+
+    __slots__ = ()
+    core_class: type[RaftCore] = RaftCore
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.core.__class__ = self.core_class
+        self.core._take_role(self.core.role)
+
+
+def _votes_for_all(core: RaftCore, message: MsgVote) -> None:
+    """Votes for every candidate with a good log, however often in a term."""
+    if core.log.is_up_to_date(message.index, message.log_term):
+        core.vote = message.sender
+        core.send_after_append(message.sender, MsgVoteResp(core.node_id, message.term))
+
+
+class VotesTwice(RaftCore):
+    """Does not look whether it has voted."""
+
+    __slots__ = ()
+
+    def _take_role(self, role: Role) -> None:
+        super()._take_role(role)
+        self.handlers = {**self.handlers, MsgVote: _votes_for_all}
+
+
+class NodeThatVotesTwice(WithCore):
+    """See `VotesTwice`."""
+
+    __slots__ = ()
+    core_class = VotesTwice
+
+
+# Quorums.
+
+
+def _one_less(voters: Any, acked: Mapping[NodeId, int]) -> int:
+    """The index that one server less than a majority has."""
+    ordered = sorted((acked.get(voter, 0) for voter in voters), reverse=True)
+    return ordered[max(0, len(ordered) // 2 - 1)] if ordered else quorum.UNBOUNDED_INDEX
+
+
+def commits_with_one_less(incoming: Any, outgoing: Any, acked: Mapping[NodeId, int]) -> int:
+    """Of three servers one is enough."""
+    return min(_one_less(incoming, acked), _one_less(outgoing, acked))
+
+
+def wins_with_one_less(incoming: Any, outgoing: Any, votes: Mapping[NodeId, bool]) -> Any:
+    """Of three votes one is enough."""
+    granted = sum(votes.get(voter, False) for voter in incoming)
+    enough = granted >= max(1, len(incoming) // 2)
+    return quorum.VoteResult.WON if enough else quorum.joint_vote(incoming, outgoing, votes)
+
+
+def commits_with_new_half(incoming: Any, outgoing: Any, acked: Mapping[NodeId, int]) -> int:
+    """A joint configuration that asks the new members only."""
+    return quorum.majority_committed(incoming, acked)
+
+
+def wins_with_new_half(incoming: Any, outgoing: Any, votes: Mapping[NodeId, bool]) -> Any:
+    """A joint configuration that asks the new members only."""
+    return quorum.majority_vote(incoming, votes)
+
+
+# Reads and clients.
+
+
+class ReadsLocally(RaftNode):
+    """Serves every read from what this node has applied."""
+
+    __slots__ = ()
+
+    def _submit_query(self, query: Any, now: int) -> Effects:
+        return self._submit_serializable(query, now)
+
+
+def answers_unconfirmed(core: RaftCore, message: Any) -> None:
+    """Who thinks that it leads answers reads without asking anybody."""
+    read_index._answer(core, message, core.log.committed)
+
+
+class NoSessions(Sessions):
+    """Remembers no request, so a command that was sent twice takes effect twice."""
+
+    __slots__ = ()
+
+    def record(self, request_id: Any, result: Any) -> None:
+        self._results.clear()
+
+
+class NodeWithoutSessions(RaftNode):
+    """See `NoSessions`."""
+
+    __slots__ = ()
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.sessions = NoSessions()
+
+
+# Snapshots.
+
+
+class LossyStore(KeyValueStore):
+    """Its snapshots lack the key that was created last."""
+
+    def restore(self, snapshot: StoreSnapshot) -> None:
+        super().restore(snapshot._replace(items=snapshot.items[:-1]))
+
+
+class SnapshotWithoutSessions(RaftNode):
+    """A node that takes over a snapshot forgets which requests took effect."""
+
+    __slots__ = ()
+
+    def _restore_machine(self, snapshot: Snapshot) -> None:
+        self.machine.restore(snapshot.data.machine)
+        self.sessions.restore(())
+
+
+INVARIANT, HISTORY = "invariant: ", "history: not linearizable"
+UNSAFE = tuple(
+    INVARIANT + rule
+    for rule in ("state-machine safety", "leader completeness", "election safety", "log matching",
+                 "committed is durable on a quorum")
+)  # fmt: skip
+
+BUGS = (
+    Bug(
+        "vote-not-persisted", "A vote is on disk before it is answered (Raft Fig. 2).",
+        (INVARIANT + "elected by a durable quorum", INVARIANT + "one vote per term", *UNSAFE),
+        node_class=ForgetsVote,
+    ),
+    Bug(
+        "term-not-persisted", "The term is on disk before it is answered (Raft Fig. 2).",
+        (INVARIANT + "elected by a durable quorum", INVARIANT + "term never goes back", *UNSAFE),
+        node_class=ForgetsTerm,
+    ),
+    Bug(
+        "reply-before-fsync", "Entries are on disk before they are acknowledged (thesis §3.8).",
+        (INVARIANT + "elected by a durable quorum", *UNSAFE),
+        node_class=AnswersBeforeWriting,
+    ),
+    Bug(
+        "commit-old-term-by-counting", "Only entries of the leader's term are counted (§5.4.2).",
+        (INVARIANT + "commits its own term", *UNSAFE),
+        node_class=_node_with(CountsOldTerms),
+    ),
+    Bug(
+        "commit-quorum-minus-one", "A majority holds what is committed (§5.3).",
+        UNSAFE,
+        replaced=((sending, "joint_committed", commits_with_one_less),),
+    ),
+    Bug(
+        "election-quorum-minus-one", "A majority elects (§5.2).",
+        (INVARIANT + "elected by a durable quorum", *UNSAFE),
+        replaced=((election, "joint_vote", wins_with_one_less),),
+    ),
+    Bug(
+        "votes-twice", "A server votes once per term (§5.2).",
+        (INVARIANT + "one vote per term", *UNSAFE),
+        node_class=NodeThatVotesTwice,
+    ),
+    Bug(
+        "compares-length-only", "The higher last term is more up to date (§5.4.1).",
+        UNSAFE,
+        node_class=_node_with(ComparesLengthOnly),
+    ),
+    Bug(
+        "truncates-on-every-append", "Only a conflict truncates (Raft Fig. 2, AppendEntries 3).",
+        UNSAFE,
+        node_class=_node_with(TruncatesAlways),
+    ),
+    Bug(
+        "commits-beyond-what-matched",
+        "The commit index goes to the last new entry at most (Raft Fig. 2, AppendEntries 5).",
+        UNSAFE,
+        node_class=_node_with(CommitsUnmatched),
+    ),
+    Bug(
+        "applies-uncommitted", "Only committed entries are applied (§5.3).",
+        (*UNSAFE, INVARIANT + "equal states", INVARIANT + "applied in order", HISTORY),
+        node_class=_node_with(AppliesAppended),
+    ),
+    Bug(
+        "joint-commit-by-new-half", "A joint configuration needs both majorities (§6).",
+        UNSAFE,
+        replaced=((sending, "joint_committed", commits_with_new_half),),
+    ),
+    Bug(
+        "joint-election-by-new-half", "A joint configuration needs both majorities (§6).",
+        (INVARIANT + "elected by a durable quorum", *UNSAFE),
+        seeds_max=300,
+        replaced=((election, "joint_vote", wins_with_new_half),),
+    ),
+    Bug(
+        "lease-read-under-clock-skew", "A lease trusts the clocks (thesis §6.4.1).",
+        (HISTORY,),
+        seeds_max=300,
+        settings={"read_mode": ReadMode.LEASE, "check_quorum": True},
+    ),
+    Bug(
+        "local-reads", "A read sees all that was answered before it (thesis §6.4).",
+        (HISTORY,),
+        node_class=ReadsLocally,
+    ),
+    Bug(
+        "read-index-without-quorum", "The leader makes sure that it still leads (thesis §6.4).",
+        (HISTORY,),
+        replaced=((read_index, "_begin", answers_unconfirmed),),
+    ),
+    Bug(
+        "read-index-too-early", "A new leader commits in its term first (Raft §8).",
+        (HISTORY,),
+        seeds_max=300,
+        replaced=((read_index, "_has_committed_in_term", lambda core: True),),
+    ),
+    Bug(
+        "retries-take-effect-twice", "A command takes effect once (thesis §6.3).",
+        (HISTORY,),
+        node_class=NodeWithoutSessions,
+    ),
+    Bug(
+        "snapshot-loses-a-key", "A snapshot holds the whole state (§7).",
+        (INVARIANT + "equal states", HISTORY),
+        machine=LossyStore,
+    ),
+    Bug(
+        "snapshot-without-sessions", "A snapshot holds the sessions too (thesis §6.3).",
+        (INVARIANT + "equal states", HISTORY),
+        node_class=SnapshotWithoutSessions,
+    ),
+)  # fmt: skip
