@@ -1,0 +1,142 @@
+"""The command line: what it prints, and that mistakes are one line and exit code 2."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from consensus_lab import cli, data
+from consensus_lab.experiments import questions
+
+SMALL = ["-p", "n_nodes=40", "-p", "n_blocks=5", "-p", "replicates=2"]
+
+
+def run(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command."""
+    code = cli.main(arguments)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_list_names_every_experiment_and_its_question(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run("list", capsys=capsys)
+    assert code == 0
+    for name, question in questions().items():
+        assert name in out and question in out
+    assert {"comparison", "finality", "propagation", "stale-rate", "throughput"} <= set(questions())
+
+
+def test_describe_shows_units_and_ranges(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run("describe", "propagation", capsys=capsys)
+    assert code == 0
+    assert "block_interval_s: float = 600.0 s" in out
+    assert "at least 0.001" in out
+
+
+@pytest.mark.slow
+def test_run_saves_what_it_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out_folder = tmp_path / "out"
+    code, out, err = run("run", "propagation", *SMALL, "--out", str(out_folder), capsys=capsys)
+    assert code == 0, err
+    assert "delay_s_mean" in out and "12.6" in out
+    manifest = json.loads((out_folder / "manifest.json").read_text())
+    assert manifest["parameters"]["n_nodes"] == 40
+    assert "bitcoin/published/published_block_propagation.csv" in manifest["inputs"]
+    again = tmp_path / "again"
+    run("run", "propagation", *SMALL, "--out", str(again), capsys=capsys)
+    for name in manifest["files"]:
+        assert (out_folder / name).read_bytes() == (again / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "propagatoin"], "did you mean propagation"),
+        (["describe", "nothing"], "experiment must be one of"),
+        (["run", "propagation", "-p", "n_node=5"], "did you mean n_nodes"),
+        (["run", "propagation", "-p", "n_nodes=few"], "n_nodes must be of type int"),
+        (["run", "propagation", "-p", "n_nodes=1"], "n_nodes must be from 2"),
+        (["run", "propagation", "-p", "n_nodes"], "KEY=VALUE"),
+        (["run", "propagation", "--preset", "huge"], "preset must be one of fast, full"),
+        (["run", "propagation", "-p", "graph_file=missing.txt"], "missing.txt"),
+        (["table", "-p", "block_intervall_s=60"], "did you mean block_interval_s"),
+        (["where", "zeppelin"], "word must be one that MECHANISMS.md contains"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    arguments: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(*arguments, capsys=capsys)
+    assert code == 2
+    errors = [line for line in err.splitlines() if line.startswith("consensus-lab:")]
+    assert len(errors) == 1 and words in errors[0], err
+    assert "Traceback" not in err and out == ""
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("x")
+    arguments = ("run", "propagation", *SMALL, "--out", str(tmp_path / "file" / "deep"))
+    code, _, err = run(*arguments, capsys=capsys)
+    assert code == 2 and "out must be" in err
+    assert "networks" not in err, "the run was begun all the same"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    code, _, err = run("run", "propagation", "--out", str(tmp_path / "mine"), capsys=capsys)
+    assert code == 2 and "an earlier result" in err
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
+
+
+def test_a_corrupt_data_file_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "data"
+    subprocess.run(["cp", "-r", str(data.folder()), str(copy)], check=True)
+    with (copy / "network" / "geography_regions.csv").open("a") as file:
+        file.write("nowhere,NOWHERE,1,1,1\n")
+    program = "from consensus_lab.cli import main; raise SystemExit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "run", "propagation", *SMALL],
+        env={**os.environ, "CONSENSUS_LAB_DATA": str(copy)}, cwd=tmp_path,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "geography_regions.csv is corrupt" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "results" / "propagation").exists()
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path) -> None:
+    program = "from consensus_lab.cli import main; raise SystemExit(main())"
+    arguments = ["run", "propagation", "--preset", "full"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "results").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == cli.EXIT_INTERRUPTED, err
+    assert "interrupted" in err and "Traceback" not in err
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_where_finds_code_test_and_notebook(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run("where", "merkle", capsys=capsys)
+    assert code == 0
+    assert "consensus_lab.nakamoto.merkle" in out and "test" in out
