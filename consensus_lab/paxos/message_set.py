@@ -31,9 +31,10 @@ from collections.abc import Hashable, Iterator
 from itertools import product
 from typing import Any, NamedTuple, TypeAlias
 
-from consensus_lab.node import Effects, NodeId, ParameterError, Persist, Send, message_kind
+from consensus_lab.node import Effects, NodeId, ParameterError, Persist, Send
 from consensus_lab.paxos.acceptor import Acceptor
 from consensus_lab.paxos.group import Group
+from consensus_lab.paxos.message_set_trace import Line, Said, Step, told
 from consensus_lab.paxos.messages import (
     NO_PROPOSAL,
     Accept,
@@ -49,15 +50,7 @@ from consensus_lab.paxos.quorum import Quorums
 from consensus_lab.paxos.single import SinglePaxos
 
 NOW_NS = 0
-STEP_NS = 1_000_000
 NEVER = BackOff(window_ns=1, is_random=False)
-
-
-class Said(NamedTuple):
-    """A message of the set, with who sent it (a proposer's are told apart by their number)."""
-
-    sender: NodeId
-    message: Any
 
 
 Memory: TypeAlias = tuple[ProposalNumber, ProposalNumber, Value]
@@ -68,43 +61,32 @@ Written: TypeAlias = tuple[tuple[str, Any], ...]
 
 
 class State(NamedTuple):
-    """A state of the model.
+    """A state of the model, in numbers that the model knows the meaning of.
 
     Attributes
     ----------
-    memory : tuple of Memory
-        Of each acceptor: promised number, accepted number and value.
-    disks : tuple of Written
-        What each acceptor has on disk; not a part of the specification's state, and in a correct
-        acceptor a function of the memory.
-    said : frozenset of Said
-        Every message that was ever sent.
+    acceptors : tuple of int
+        What each acceptor remembers, in memory and on disk.  The disk is not a part of the
+        specification's state; in a correct acceptor it says the same as the memory.
+    said : int
+        A bit for every message that was ever sent.
     """
 
-    memory: tuple[Memory, ...]
-    disks: tuple[Written, ...]
-    said: frozenset[Said]
+    acceptors: tuple[int, ...]
+    said: int
 
 
-class Line(NamedTuple):
-    """One line of a counterexample, with the fields of the simulator's trace records."""
+class _Move(NamedTuple):
+    """A step, and what it changes: the acceptor at `place`, and the messages said."""
 
-    time_ns: int
-    node: NodeId
-    event: str
-    kind: str = ""
-    peer: NodeId | None = None
-    number: int | None = None
-    detail: Any = None
+    step: Step
+    place: int
+    remembers: int
+    said: int
 
 
-class Step(NamedTuple):
-    """One action: who does what, on which messages, and what it says."""
-
-    event: str
-    process: NodeId
-    heard: tuple[Said, ...]
-    said: tuple[Said, ...]
+_NOBODY = -1
+"""Place of a move that changes no acceptor."""
 
 
 class _NoSource:
@@ -133,6 +115,10 @@ class MessageSet:
     -----
     An exploration's `transitions`, and one for the initial state, are what TLC reports as "states
     generated": Phase2a counts once for every quorum and promise that allow it.
+
+    What a process may do depends on a few of the messages only: an acceptor on its memory and the
+    requests, a proposer on the promises of its ballot.  Each such case is worked out once, by a
+    real process, and remembered.
     """
 
     def __init__(
@@ -163,139 +149,144 @@ class MessageSet:
         self.crashes = crashes
         self.bounds_reached: set[str] = set()
         self._minimal = self.quorums.phase1.minimal(self.acceptors)
-        self._answers: dict[Hashable, tuple[Memory, Written, tuple[Said, ...]]] = {}
-        self._proposals: dict[Hashable, tuple[Said, ...]] = {}
+        self._remembered: list[tuple[Memory, Written]] = []
+        self._remembered_numbers: dict[tuple[Memory, Written], int] = {}
+        self._said: list[Said] = []
+        self._said_bits: dict[Said, int] = {}
+        # Bits of the messages that concern: acceptors, each ballot's proposer, the verdict.
+        self._requests = 0
+        self._of_ballot = dict.fromkeys(self.ballots, 0)
+        self._votes = 0
+        self._moves: dict[tuple[str, int, int, int], tuple[_Move, ...]] = {}
+        self._verdicts: dict[int, str | None] = {}
 
     # The model: what `explore` calls.
 
     def initial(self) -> State:
         """No acceptor has promised anything, and nothing was said."""
-        nothing: Memory = (NO_PROPOSAL, NO_PROPOSAL, None)
-        count = len(self.acceptors)
-        return State((nothing,) * count, ((),) * count, frozenset())
+        nothing = self._number(((NO_PROPOSAL, NO_PROPOSAL, None), ()))
+        return State((nothing,) * len(self.acceptors), 0)
 
     def successors(self, state: State) -> Iterator[tuple[Step, State]]:
         """Every action of the specification that is enabled."""
-        heard = sorted(state.said, key=repr)
-        for ballot in self.ballots:
-            yield from self._begin(state, ballot)
-            yield from self._propose(state, ballot, heard)
-        for place in range(len(self.acceptors)):
-            yield from self._answer(state, place, heard)
-            if self.crashes:
-                yield from self._crash(state, place)
+        acceptors, said = state
+        for move in self._enabled(acceptors, said):
+            following = acceptors
+            if move.place != _NOBODY:
+                place = move.place
+                following = (*acceptors[:place], move.remembers, *acceptors[place + 1 :])
+            yield move.step, State(following, said | move.said)
 
     def violation(self, state: State) -> str | None:
         """Two values, each accepted by a phase-2 quorum under one number."""
-        votes: dict[tuple[ProposalNumber, Value], set[NodeId]] = {}
-        for sender, message in state.said:
-            if isinstance(message, Accepted):
-                votes.setdefault((message.number, message.value), set()).add(sender)
-        is_quorum = self.quorums.phase2.is_quorum
-        chosen = sorted({value for (_, value), who in votes.items() if is_quorum(who)})
-        return f"{' and '.join(chosen)} are both chosen" if len(chosen) > 1 else None
+        votes = state.said & self._votes
+        if votes not in self._verdicts:
+            self._verdicts[votes] = self._verdict(votes)
+        return self._verdicts[votes]
 
     def key(self, state: State) -> Hashable:
         """The state itself."""
         return state
 
     def records(self, path: list[Step]) -> list[Line]:
-        """The steps as lines of a trace, one millisecond each.
+        """The steps as lines of a trace, one millisecond each."""
+        return told(path)
 
-        A message of the set is drawn to everybody who receives it later in the path.
-        """
-        lines: list[Line] = []
-        arrivals: dict[Said, list[tuple[NodeId, int]]] = {}
-        numbers = iter(range(1, len(path) * len(self.group.processes) + 1))
-        for step in reversed(path):
-            at = {said: next(numbers) for said in step.heard}
-            lines += [_line(step.process, "note", step.event)]
-            for said in step.said:
-                told = arrivals.pop(said, [])
-                lines += [_line(said.sender, "send", said.message, to, n) for to, n in told]
-            for said, number in at.items():
-                arrivals.setdefault(said, []).append((step.process, number))
-                lines += [_line(step.process, "receive", said.message, said.sender, number)]
-            if step.event == "Crash":
-                lines += [_line(step.process, event) for event in ("restart", "crash")]
-            lines.append(_END)
-        return _timed(lines)
+    # For whoever looks at single states.
+
+    def said(self, state: State) -> tuple[Said, ...]:
+        """Every message that was ever sent, in the order in which the model met them first."""
+        return self._heard(state.said)
+
+    def memory(self, state: State) -> tuple[Memory, ...]:
+        """The acceptors' variables: promised number, accepted number and value."""
+        return tuple(self._remembered[number][0] for number in state.acceptors)
 
     # The actions of the specification.
 
-    def _begin(self, state: State, ballot: ProposalNumber) -> Iterator[tuple[Step, State]]:
-        """Phase1a: always possible; a second time it changes nothing."""
-        proposer, effects = self._proposer(ballot, self.values[0])
-        said = tuple(Said(proposer.node_id, m) for m in _messages(effects, Prepare))
-        yield self._step(state, "Phase1a", proposer.node_id, (), said)
+    def _enabled(self, acceptors: tuple[int, ...], said: int) -> Iterator[_Move]:
+        for ballot in self.ballots:
+            yield from self._known("Phase1a", ballot, 0, 0)
+            yield from self._known("Phase2a", ballot, 0, said & self._of_ballot[ballot])
+        for place, remembers in enumerate(acceptors):
+            yield from self._known("answer", place, remembers, said & self._requests)
+            if self.crashes:
+                yield from self._known("Crash", place, remembers, 0)
 
-    def _propose(
-        self, state: State, ballot: ProposalNumber, heard: list[Said]
-    ) -> Iterator[tuple[Step, State]]:
-        """Phase2a: for every quorum whose promises are in the set, and every value it allows."""
+    def _known(self, event: str, who: int, remembers: int, heard: int) -> tuple[_Move, ...]:
+        at = (event, who, remembers, heard)
+        moves = self._moves.get(at)
+        if moves is None:
+            work = {
+                "Phase1a": self._phase1a,
+                "Phase2a": self._phase2a,
+                "answer": self._answers,
+                "Crash": self._crash,
+            }
+            moves = self._moves[at] = tuple(work[event](who, remembers, self._heard(heard)))
+        return moves
+
+    def _phase1a(self, ballot: int, _: int, heard: tuple[Said, ...]) -> Iterator[_Move]:
+        """Always possible; a second time it changes nothing."""
+        del heard
+        proposer, effects = self._proposer(ballot, self.values[0])
+        yield self._move("Phase1a", proposer.node_id, (), _messages(effects, Prepare))
+
+    def _phase2a(self, ballot: int, _: int, heard: tuple[Said, ...]) -> Iterator[_Move]:
+        """Once per ballot: for every quorum of promises, and every value that they allow."""
+        if any(isinstance(said.message, Accept) for said in heard):
+            return
         promises: dict[NodeId, list[Said]] = {}
         for said in heard:
-            if isinstance(said.message, Accept) and said.message.number == ballot:
-                return
-            if isinstance(said.message, Promise) and said.message.number == ballot:
-                promises.setdefault(said.sender, []).append(said)
+            promises.setdefault(said.sender, []).append(said)
         for quorum in self._minimal:
             for choice in product(*(promises.get(acceptor, ()) for acceptor in sorted(quorum))):
                 for value in self.values:
-                    said_now = self._proposal(ballot, value, choice)
-                    if said_now and said_now[0].message.value == value:
-                        who = self.group.owner(ballot)
-                        step = self._step(state, "Phase2a", who, choice, said_now)
-                        yield from [step] * _followed(choice)
+                    yield from self._proposals(ballot, value, choice)
 
-    def _proposal(
+    def _proposals(
         self, ballot: ProposalNumber, value: Value, promises: tuple[Said, ...]
-    ) -> tuple[Said, ...]:
+    ) -> list[_Move]:
         """What a proposer that wants this value says after these promises."""
-        at = (ballot, value, promises)
-        if at not in self._proposals:
-            proposer, _ = self._proposer(ballot, value)
-            effects: Effects = []
-            for sender, message in promises:
-                effects += proposer.receive(sender, message, NOW_NS)
-            said = tuple(Said(proposer.node_id, m) for m in _messages(effects, Accept))
-            assert len(said) <= 1
-            self._proposals[at] = said
-        return self._proposals[at]
+        proposer, _ = self._proposer(ballot, value)
+        effects: Effects = []
+        for sender, message in promises:
+            effects += proposer.receive(sender, message, NOW_NS)
+        said = _messages(effects, Accept)
+        assert len(said) <= 1
+        if not said or said[0].value != value:
+            return []
+        return [self._move("Phase2a", proposer.node_id, promises, said)] * _followed(promises)
 
-    def _answer(self, state: State, place: int, heard: list[Said]) -> Iterator[tuple[Step, State]]:
-        """Phase1b and Phase2b: any Prepare or Accept of the set that the acceptor agrees to."""
+    def _answers(self, place: int, remembers: int, heard: tuple[Said, ...]) -> Iterator[_Move]:
+        """Phase1b and Phase2b: any request that the acceptor agrees to; a Reject says nothing."""
         for said in heard:
-            if not isinstance(said.message, (Prepare, Accept)):
-                continue
-            memory, disk, answer = self._reaction(state, place, said)
-            if answer:
-                event = "Phase1b" if isinstance(said.message, Prepare) else "Phase2b"
-                who = self.acceptors[place]
-                step, following = self._step(state, event, who, (said,), answer)
-                yield step, _remember(following, place, memory, disk)
-
-    def _reaction(
-        self, state: State, place: int, said: Said
-    ) -> tuple[Memory, Written, tuple[Said, ...]]:
-        """What an acceptor in this state does with a message; a Reject counts as no answer."""
-        at = (place, state.memory[place], state.disks[place], said)
-        if at not in self._answers:
-            process, acceptor = self._acceptor(place, dict(state.disks[place]))
-            acceptor.promised, acceptor.accepted_number, acceptor.accepted_value = state.memory[
-                place
-            ]
+            memory, disk = self._remembered[remembers]
+            process, acceptor = self._acceptor(place, disk)
+            acceptor.promised, acceptor.accepted_number, acceptor.accepted_value = memory
             effects = process.receive(said.sender, said.message, NOW_NS)
-            answers = {Said(process.node_id, m) for m in _messages(effects, Promise, Accepted)}
-            disk = _written(state.disks[place], effects)
-            self._answers[at] = _memory(acceptor), disk, tuple(sorted(answers, key=repr))
-        return self._answers[at]
+            answers = _messages(effects, Promise, Accepted)
+            if answers:
+                event = "Phase1b" if isinstance(said.message, Prepare) else "Phase2b"
+                number = self._number((_memory(acceptor), _written(disk, effects)))
+                move = self._move(event, process.node_id, (said,), answers)
+                yield move._replace(place=place, remembers=number)
 
-    def _crash(self, state: State, place: int) -> Iterator[tuple[Step, State]]:
+    def _crash(self, place: int, remembers: int, heard: tuple[Said, ...]) -> Iterator[_Move]:
         """An acceptor loses its memory and starts again from its disk."""
-        _, acceptor = self._acceptor(place, dict(state.disks[place]))
-        step, following = self._step(state, "Crash", self.acceptors[place], (), ())
-        yield step, _remember(following, place, _memory(acceptor), state.disks[place])
+        del heard
+        disk = self._remembered[remembers][1]
+        process, acceptor = self._acceptor(place, disk)
+        move = self._move("Crash", process.node_id, (), [])
+        yield move._replace(place=place, remembers=self._number((_memory(acceptor), disk)))
+
+    def _verdict(self, votes: int) -> str | None:
+        cast: dict[tuple[ProposalNumber, Value], set[NodeId]] = {}
+        for sender, message in self._heard(votes):
+            cast.setdefault((message.number, message.value), set()).add(sender)
+        is_quorum = self.quorums.phase2.is_quorum
+        chosen = sorted({value for (_, value), who in cast.items() if is_quorum(who)})
+        return f"{' and '.join(chosen)} are both chosen" if len(chosen) > 1 else None
 
     # Processes, made for one step.
 
@@ -303,47 +294,47 @@ class MessageSet:
         process = self._process(self.group.owner(ballot), {})
         return process, process.submit(Propose(value), NOW_NS)
 
-    def _acceptor(self, place: int, disk: dict[Hashable, Any]) -> tuple[SinglePaxos, Acceptor]:
-        process = self._process(self.acceptors[place], disk)
+    def _acceptor(self, place: int, disk: Written) -> tuple[SinglePaxos, Acceptor]:
+        process = self._process(self.acceptors[place], dict(disk))
         assert process.acceptor is not None
         return process, process.acceptor
 
     def _process(self, node_id: NodeId, disk: dict[Hashable, Any]) -> SinglePaxos:
         return self.process_class(node_id, disk, group=self.group, source=_NoSource())
 
-    def _step(
-        self,
-        state: State,
-        event: str,
-        process: NodeId,
-        heard: tuple[Said, ...],
-        said: tuple[Said, ...],
-    ) -> tuple[Step, State]:
-        following = state._replace(said=state.said.union(said))
-        return Step(event, process, heard, said), following
+    # Numbers for what acceptors remember, and bits for messages.
 
+    def _move(
+        self, event: str, process: NodeId, heard: tuple[Said, ...], messages: list[Any]
+    ) -> _Move:
+        said = tuple(Said(process, message) for message in messages)
+        bits = 0
+        for one in said:
+            bits |= self._bit(one)
+        return _Move(Step(event, process, heard, said), _NOBODY, _NOBODY, bits)
 
-_END = Line(0, 0, "end")
+    def _number(self, remembered: tuple[Memory, Written]) -> int:
+        number = self._remembered_numbers.setdefault(remembered, len(self._remembered))
+        if number == len(self._remembered):
+            self._remembered.append(remembered)
+        return number
 
+    def _bit(self, said: Said) -> int:
+        bit = self._said_bits.get(said)
+        if bit is None:
+            bit = self._said_bits[said] = 1 << len(self._said)
+            self._said.append(said)
+            message = said.message
+            if isinstance(message, (Prepare, Accept)):
+                self._requests |= bit
+            if isinstance(message, (Promise, Accept)):
+                self._of_ballot[message.number] |= bit
+            if isinstance(message, Accepted):
+                self._votes |= bit
+        return bit
 
-def _line(
-    process: NodeId, event: str, what: Any = "", peer: NodeId | None = None, number: int = 0
-) -> Line:
-    if isinstance(what, str):
-        return Line(0, process, event, what)
-    return Line(0, process, event, message_kind(what), peer, number, what)
-
-
-def _timed(lines: list[Line]) -> list[Line]:
-    """Lines that were written from the last step to the first, put in order and given a time."""
-    timed: list[Line] = []
-    time_ns = 0
-    for line in reversed(lines):
-        if line is _END:
-            time_ns += STEP_NS
-        else:
-            timed.append(line._replace(time_ns=time_ns))
-    return timed
+    def _heard(self, bits: int) -> tuple[Said, ...]:
+        return tuple(said for place, said in enumerate(self._said) if bits >> place & 1)
 
 
 def _messages(effects: Effects, *kinds: type) -> list[Any]:
@@ -373,10 +364,3 @@ def _written(disk: Written, effects: Effects) -> Written:
         if isinstance(effect, Persist):
             pairs.update((str(key), value) for key, value in effect.writes)
     return tuple(sorted(pairs.items()))
-
-
-def _remember(state: State, place: int, memory: Memory, disk: Written) -> State:
-    """The state with one acceptor's variables replaced."""
-    memories, disks = list(state.memory), list(state.disks)
-    memories[place], disks[place] = memory, disk
-    return state._replace(memory=tuple(memories), disks=tuple(disks))

@@ -65,7 +65,9 @@ def _say(record: Any) -> str:
     return f"{verb} {record.detail.value} under {record.detail.number}"
 
 
-def states_per_depth(levels: Sequence[int], axes: Axes | None = None, *, title: str = "") -> Figure:
+def states_per_depth(
+    levels: Sequence[int], axes: Axes | None = None, *, title: str = "", detail: str = ""
+) -> Figure:
     """How many new states an exhaustive search meets at each distance from the start.
 
     Parameters

@@ -91,6 +91,8 @@ class Exploration:
         Actions that were carried out, those into known states included.
     depth : int
         Number of states on the longest of the shortest ways, the start included.
+    levels : tuple of int
+        New states at each depth, from the start on.
     limits : tuple of str
         Limits that cut the search short; empty when every state was seen.
     violation : Violation or None
@@ -100,6 +102,7 @@ class Exploration:
     states: int
     transitions: int
     depth: int
+    levels: tuple[int, ...]
     limits: tuple[str, ...]
     violation: Violation | None
 
@@ -169,19 +172,21 @@ class _Search:
     def run(self, progress: Callable[[int, int], None] | None) -> Exploration:
         """Level by level until the queue is empty, a limit is reached or a state is bad."""
         text = self._add(self.model.initial(), -1, None)
-        depth = 1
+        levels = [1]
         while self.queue and text is None and "states_max" not in self.limits:
-            if depth == self.depth_max:
+            if len(levels) == self.depth_max:
                 self._stop_at_depth()
                 break
             if progress is not None:
-                progress(len(self.known), depth)
+                progress(len(self.known), len(levels))
             known = len(self.known)
             text = self._level()
-            depth += len(self.known) > known
+            if len(self.known) > known:
+                levels.append(len(self.known) - known)
         limits = tuple(sorted(self.limits | self.model.bounds_reached))
         violation = None if text is None else self._violation(text)
-        return Exploration(len(self.known), self.transitions, depth, limits, violation)
+        states, depth = len(self.known), len(levels)
+        return Exploration(states, self.transitions, depth, tuple(levels), limits, violation)
 
     def _level(self) -> str | None:
         """Every successor of the states now in the queue; the first violation, if any."""

@@ -11,7 +11,8 @@ import pytest
 from consensus_lab.node import ParameterError
 from consensus_lab.paxos.broken import VARIANTS, VARIANTS_OF_THREE_BALLOTS, Variant
 from consensus_lab.paxos.group import Group
-from consensus_lab.paxos.message_set import MessageSet, Said
+from consensus_lab.paxos.message_set import MessageSet
+from consensus_lab.paxos.message_set_trace import Said
 from consensus_lab.paxos.messages import Accept, Accepted, Prepare, Promise, Propose
 from consensus_lab.paxos.proposer import BackOff
 from consensus_lab.paxos.quorum import Quorums

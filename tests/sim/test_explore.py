@@ -44,6 +44,7 @@ def test_every_state_is_found_once():
     grid = Grid(6)
     result = explore(grid)
     assert (result.states, result.transitions, result.depth) == (49, 84, 13)
+    assert result.levels == (1, 2, 3, 4, 5, 6, 7, 6, 5, 4, 3, 2, 1)
     assert result.is_complete and result.verdict == "No violation in any reachable state."
     assert len(grid.expanded) == len(set(grid.expanded)) == 49
     sums = [x + y for x, y in grid.expanded]

@@ -13,7 +13,8 @@ import pytest
 
 from consensus_lab.node import Persist, Reply, Send
 from consensus_lab.paxos.group import Group
-from consensus_lab.paxos.message_set import MessageSet, State
+from consensus_lab.paxos.message_set import MessageSet
+from consensus_lab.paxos.message_set_trace import Said
 from consensus_lab.paxos.messages import (
     NO_PROPOSAL,
     Accept,
@@ -35,8 +36,8 @@ MAJORITIES = [set(pair) for pair in combinations((1, 2, 3), 2)]
 
 
 @cache
-def reachable() -> list[State]:
-    """Every state of Lamport's model with three acceptors, two values and two ballots."""
+def reachable() -> list[tuple[Said, ...]]:
+    """What was said in every state of three acceptors, two values and two ballots."""
     model = MessageSet(acceptor_count=3, value_count=2, ballot_count=2)
     found, todo = {model.initial()}, [model.initial()]
     while todo:
@@ -44,20 +45,20 @@ def reachable() -> list[State]:
             if following not in found:
                 found.add(following)
                 todo.append(following)
-    return list(found)
+    return [model.said(state) for state in found]
 
 
-def issued(state: State) -> set[tuple[int, str]]:
+def issued(state: tuple[Said, ...]) -> set[tuple[int, str]]:
     """Number and value of every proposal that was issued."""
-    return {(m.number, m.value) for _, m in state.said if isinstance(m, Accept)}
+    return {(m.number, m.value) for _, m in state if isinstance(m, Accept)}
 
 
-def votes(state: State) -> set[tuple[int, int, str]]:
+def votes(state: tuple[Said, ...]) -> set[tuple[int, int, str]]:
     """Acceptor, number and value of every acceptance."""
-    return {(who, m.number, m.value) for who, m in state.said if isinstance(m, Accepted)}
+    return {(who, m.number, m.value) for who, m in state if isinstance(m, Accepted)}
 
 
-def chosen(state: State) -> set[tuple[int, str]]:
+def chosen(state: tuple[Said, ...]) -> set[tuple[int, str]]:
     """Proposals that a majority has accepted."""
     cast = votes(state)
     return {
@@ -119,7 +120,7 @@ def test_p2b_every_higher_numbered_proposal_that_is_issued_has_the_chosen_value(
 def test_p2c_a_majority_vouches_for_every_proposal_that_is_issued():
     """P2c: it accepted nothing below n, or v is the value of the highest that it did (§2.2)."""
 
-    def vouches(state: State, majority: set[int], number: int, value: str) -> bool:
+    def vouches(state: tuple[Said, ...], majority: set[int], number: int, value: str) -> bool:
         below = [(n, v) for who, n, v in votes(state) if who in majority and n < number]
         return not below or max(below)[1] == value
 
