@@ -179,3 +179,20 @@ def honest_policy(truncation: int) -> Policy:
     a, h = np.indices((size, size))
     policy = np.where(a > h, OVERRIDE, ADOPT).astype(np.int8)
     return np.repeat(policy[:, :, None], 3, axis=2)
+
+
+def extended_policy(policy: Policy, truncation: int) -> Policy:
+    """Carry a policy over to longer branches: states beyond the border act as those of their lead.
+
+    A good start for a larger truncation, nothing more.
+    """
+    inner = policy.shape[0] - 2
+    a, h = np.indices((truncation + 1, truncation + 1))
+    shift = np.maximum(np.maximum(a, h) - inner, 0)
+    extended: Policy = policy[np.maximum(a - shift, 0), np.maximum(h - shift, 0)].copy()
+    # Where the shift left the quadrant the lead is larger than the small policy knows.
+    beyond = np.minimum(a, h) < shift
+    border = (a == truncation) | (h == truncation)
+    simple = np.where(a > h, OVERRIDE, ADOPT).astype(np.int8)
+    extended[beyond | border] = simple[beyond | border][:, None]
+    return extended

@@ -23,6 +23,12 @@ from consensus_lab.theory._checks import choice, count, minority, number, probab
 ROUNDS_MAX = 200
 """Policy iteration needs about ten rounds; many more would mean a cycle, a bug."""
 
+COARSEST = 30
+"""Truncation up to which the iteration begins with honest mining."""
+
+ROUNDING = 4e-16
+"""Relative gain of a round that is no gain."""
+
 PROFIT = 1e-11
 """Relative gain over alpha that counts as a profit: above rounding, below any real one."""
 
@@ -37,7 +43,7 @@ class OptimalSelfishMining(NamedTuple):
     policy : numpy.ndarray
         Action of every state (a, h, fork), see `_withholding`; shape (T + 1, T + 1, 3).
     rounds : int
-        Rounds of policy iteration.
+        Rounds of policy iteration, over all truncations on the way.
     """
 
     revenue: float
@@ -82,15 +88,32 @@ def optimal_selfish_mining(
     any_time = choice("tie_breaking", tie_breaking, ("first_seen", "uniform")) == "uniform"
     if any_time and g != 0.5:
         raise ParameterError("gamma", gamma, "0.5 with uniform tie breaking")
-    policy = chain.honest_policy(limit)
-    for rounds in range(1, ROUNDS_MAX + 1):
-        totals = chain.settled_blocks(policy, a, g)
-        pool, honest = chain.from_the_start(totals, a)
+    policy, rounds = _best_policy(a, g, limit, any_time)
+    return OptimalSelfishMining(chain.revenue(policy, a, g), policy, rounds)
+
+
+def _best_policy(
+    alpha: float, gamma: float, truncation: int, any_time: bool
+) -> tuple[chain.Policy, int]:
+    """Policy iteration, begun with the best policy of half the truncation where that is long."""
+    if truncation <= COARSEST:
+        policy, rounds = chain.honest_policy(truncation), 0
+    else:
+        shorter, rounds = _best_policy(alpha, gamma, truncation // 2, any_time)
+        policy = chain.extended_policy(shorter, truncation)
+    best = -1.0
+    for _ in range(ROUNDS_MAX):
+        totals = chain.settled_blocks(policy, alpha, gamma)
+        pool, honest = chain.from_the_start(totals, alpha)
         share = float(pool / (pool + honest))
+        # Rounding makes equal policies alternate: a round without a gain is the last.
+        if share <= best * (1.0 + ROUNDING):
+            return policy, rounds
+        best, rounds = share, rounds + 1
         values = totals[:, 0] - share * totals.sum(axis=1)
-        if chain.improve(policy, values, a, g, share, any_time) == 0:
-            return OptimalSelfishMining(share, policy, rounds)
-    raise AssertionError(f"policy iteration did not settle for alpha={a}, gamma={g}, T={limit}")
+        if chain.improve(policy, values, alpha, gamma, share, any_time) == 0:
+            return policy, rounds
+    raise AssertionError(f"policy iteration did not settle: {alpha=}, {gamma=}, {truncation=}")
 
 
 def optimal_selfish_mining_revenue(
