@@ -86,12 +86,14 @@ def _judge_base58(file: CorpusFile, corpus: Corpus, tally: Tally) -> None:
     for text, script_hex in file.content.get("address_to_script_pubkey", ()):
         with tally.case("Base58Check addresses", f"{file.name}, {text}"):
             script = bytes.fromhex(script_hex)
-            expect(address.address_to_script(text).hex(), script_hex, "script")
-            expect(address.script_to_address(script), text, "address")
+            # The first letter of an address tells its network.
+            form = FORMATS[0] if text[0] in "13" else FORMATS[1]
+            expect(address.address_to_script(text, form).hex(), script_hex, "script")
+            expect(address.script_to_address(script, form), text, "address")
             # One letter changed must not be an address: the checksum is there for that.
             wrong = text[:-1] + ("2" if text[-1] != "2" else "3")
             try:
-                address.address_to_script(wrong)
+                address.address_to_script(wrong, form)
             except ProtocolViolation:
                 continue
             raise AssertionError(f"{wrong} is accepted")
