@@ -1,0 +1,304 @@
+"""Flow control, paging, snapshots, transfer: what etcd's scenarios do not reach."""
+
+import pytest
+
+from consensus_lab.raft.entries import ConfState, Snapshot, proposed
+from consensus_lab.raft.log import RaftLog
+from consensus_lab.raft.messages import (
+    MsgApp,
+    MsgAppResp,
+    MsgCheckQuorum,
+    MsgHeartbeat,
+    MsgHeartbeatResp,
+    MsgHup,
+    MsgPreVote,
+    MsgProp,
+    MsgSnap,
+    MsgSnapStatus,
+    MsgTimeoutNow,
+    MsgTransferLeader,
+    MsgVote,
+    ProposalDropped,
+    Role,
+)
+from consensus_lab.raft.progress import ProgressState
+from tests.raft.helpers import Cluster, elect, make_core, messages, propose, settle, terms_of
+
+
+def replicating_leader(**changes):
+    """A leader that knows that both followers match."""
+    core = make_core(**changes)
+    elect(core)
+    for follower in (2, 3):
+        core.step(MsgAppResp(follower, core.term, core.log.last_index))
+    settle(core)
+    return core
+
+
+def appends_to(sends, follower):
+    """The entries of each append that goes to a follower."""
+    return [
+        [entry.index for entry in send.message.entries]
+        for send in sends
+        if send.to == follower and type(send.message) is MsgApp
+    ]
+
+
+def test_one_entry_per_message_when_the_size_limit_is_zero():
+    """At least one always goes, and the rest follows at once within the window."""
+    core = replicating_leader(append_size_bytes_max=0, inflight_messages_max=3)
+    core.step(MsgProp(1, 0, tuple(proposed("x" * 10) for _ in range(3))))
+    assert appends_to(settle(core), 2) == [[2]]
+    core.step(MsgAppResp(2, core.term, 2))
+    assert appends_to(settle(core), 2)[-2:] == [[3], [4]]
+
+
+def test_the_window_in_messages_fills_and_opens():
+    """Beyond it nothing is sent until the first is acknowledged."""
+    core = replicating_leader(append_size_bytes_max=0, inflight_messages_max=2)
+    sends = []
+    for number in range(5):
+        propose(core, f"{number}")
+        sends += settle(core)
+    assert appends_to(sends, 2) == [[2], [3]]
+    assert core.progress[2].is_paused
+    core.step(MsgAppResp(2, core.term, 2))
+    assert [4] in appends_to(settle(core), 2)
+
+
+def test_the_window_in_bytes_fills():
+    """Counted are the contents of what is on its way."""
+    core = replicating_leader(append_size_bytes_max=100, inflight_bytes_max=100)
+    sends = []
+    for _ in range(4):
+        propose(core, "x" * 60)
+        sends += settle(core)
+    assert appends_to(sends, 2) == [[2], [3]]
+
+
+def test_a_full_window_is_probed_once_per_heartbeat():
+    """If everything on its way was lost, an empty append finds that out."""
+    core = replicating_leader(append_size_bytes_max=0, inflight_messages_max=1)
+    propose(core, "a")
+    propose(core, "b")
+    settle(core)
+    core.step(MsgHeartbeatResp(2, core.term))
+    assert appends_to(settle(core), 2) == [[]]
+    propose(core, "c")
+    assert appends_to(settle(core), 2) == []
+
+
+def test_too_much_uncommitted_content_is_refused():
+    """But the first proposal is taken, whatever its size; applying makes room."""
+    core = replicating_leader(uncommitted_size_bytes_max=100)
+    propose(core, "x" * 500)
+    settle(core)
+    with pytest.raises(ProposalDropped, match="uncommitted"):
+        propose(core, "y")
+    propose(core, "")
+    core.step(MsgAppResp(2, core.term, core.log.last_index))
+    settle(core)
+    propose(core, "y")
+    assert core.log.entries[-1].data == "y"
+
+
+def compacted_leader():
+    """A leader whose log begins after entry 5, with a snapshot of that; follower 3 is behind."""
+    core = make_core(terms=[1] * 5, term=1, commit=5)
+    core.log.applied_to(5)
+    core.stored_snapshot = Snapshot(5, 1, ConfState((1, 2, 3)), "state")
+    core.log.compact(5)
+    elect(core)
+    core.step(MsgAppResp(2, core.term, 6))
+    settle(core)
+    return core
+
+
+def snapshot_sent(core):
+    """Follower 3 says that its log is empty, and gets the snapshot."""
+    core.step(MsgAppResp(3, core.term, 5, True, 0, 0))
+    (snap,) = messages(settle(core), MsgSnap)
+    return snap
+
+
+def test_who_needs_compacted_entries_gets_a_snapshot():
+    """And nothing else until it answers; the answer need not name the snapshot's index."""
+    core = compacted_leader()
+    assert snapshot_sent(core).snapshot.index == 5
+    assert core.progress[3].state is ProgressState.SNAPSHOT
+    propose(core, "a")
+    assert appends_to(settle(core), 3) == []
+    core.step(MsgAppResp(3, core.term, 5))
+    assert appends_to(settle(core), 3) == [[6, 7]]
+
+
+@pytest.mark.parametrize(("reject", "next_index"), [(False, 6), (True, 1)])
+def test_a_reported_snapshot_is_followed_by_a_probe(reject, next_index):
+    """Behind the snapshot if it arrived, from the last match if not, and not at once."""
+    core = compacted_leader()
+    snapshot_sent(core)
+    core.step(MsgSnapStatus(3, 0, reject))
+    member = core.progress[3]
+    assert (member.state, member.next, member.is_paused) == (
+        ProgressState.PROBE, next_index, True,
+    )  # fmt: skip
+
+
+def test_a_silent_follower_gets_no_snapshot():
+    """A server that is down would get one per heartbeat."""
+    core = compacted_leader()
+    core.step(MsgCheckQuorum())
+    core.step(MsgAppResp(2, core.term, 6))
+    core.progress[3].is_recent_active = False
+    core.step(MsgHeartbeatResp(2, core.term))
+    core.progress[3].next = 1
+    propose(core, "a")
+    assert messages(settle(core), MsgSnap) == []
+
+
+def test_a_snapshot_that_matches_only_moves_the_commit_index():
+    """The log is right so far; nothing is thrown away."""
+    core = make_core(2, terms=[1, 1, 1], term=1)
+    core.step(MsgSnap(1, 1, Snapshot(2, 1, ConfState((1, 2, 3)))))
+    assert (core.log.committed, core.log.last_index, core.log.snapshot) == (2, 3, None)
+
+
+def test_an_old_snapshot_and_one_without_us_are_ignored():
+    """The answer says how far this server is."""
+    core = make_core(2, terms=[1, 1], term=1, commit=2)
+    core.step(MsgSnap(1, 1, Snapshot(2, 1, ConfState((1, 2, 3)))))
+    core.step(MsgSnap(1, 1, Snapshot(9, 1, ConfState((1, 3)))))
+    assert [response.index for response in messages(settle(core), MsgAppResp)] == [2, 2]
+    assert core.log.last_index == 2
+
+
+def test_a_server_with_a_snapshot_to_apply_does_not_campaign():
+    """Its state machine does not stand where its log does."""
+    core = make_core(2, term=1)
+    core.step(MsgSnap(1, 1, Snapshot(9, 1, ConfState((1, 2, 3)))))
+    assert not core.is_promotable
+    core.step(MsgHup())
+    assert core.role is Role.FOLLOWER
+    settle(core)
+    assert core.is_promotable
+
+
+def three(**changes):
+    """Three connected servers, 1 leading."""
+    cluster = Cluster([make_core(node_id, seed=node_id, **changes) for node_id in (1, 2, 3)])
+    cluster.campaign(1)
+    assert cluster.cores[1].is_leader
+    return cluster
+
+
+@pytest.mark.parametrize("by", [1, 2, 3])
+def test_leadership_is_handed_over(by):
+    """Whoever is asked passes it on; the lease of check-quorum does not stand in the way."""
+    cluster = three(check_quorum=True, pre_vote=True)
+    cluster.cores[by].step(MsgTransferLeader(by, 0, 3))
+    cluster.run()
+    assert [core.lead for core in cluster.cores.values()] == [3, 3, 3]
+
+
+def test_a_transferee_that_is_behind_is_brought_up_first():
+    """It is told to campaign when its log is as long as the leader's."""
+    cluster = three()
+    cluster.isolate(3)
+    propose(cluster.cores[1], "a")
+    cluster.run()
+    cluster.heal()
+    lead = cluster.cores[1]
+    lead.step(MsgTransferLeader(1, 0, 3))
+    with pytest.raises(ProposalDropped, match="handed"):
+        propose(lead, "b")
+    # What went out ahead was lost; a heartbeat's answer lets the leader find that out.
+    cluster.tick(1)
+    assert cluster.cores[3].is_leader
+    assert terms_of(cluster.cores[3]) == [1, 1, 2]
+
+
+def test_a_transfer_that_takes_too_long_is_given_up():
+    """After an election timeout the leader takes proposals again."""
+    cluster = three()
+    cluster.isolate(3)
+    lead = cluster.cores[1]
+    lead.step(MsgTransferLeader(1, 0, 3))
+    for _ in range(lead.config.election_tick):
+        cluster.tick(1)
+    propose(lead, "b")
+
+
+def test_a_learner_does_not_become_leader():
+    """Neither by transfer nor by itself."""
+    core = make_core(voters=(1, 2), learners=(3,))
+    elect(core)
+    core.step(MsgTransferLeader(1, 0, 3))
+    assert messages(settle(core), MsgTimeoutNow) == []
+    learner = make_core(3, voters=(1, 2), learners=(3,))
+    for _ in range(50):
+        learner.tick()
+    learner.step(MsgTimeoutNow(1, 0))
+    assert learner.role is Role.FOLLOWER
+
+
+def test_a_leader_without_a_quorum_steps_down():
+    """Thesis §6.2; without the switch it leads on, alone."""
+    for check_quorum, role in ((True, Role.FOLLOWER), (False, Role.LEADER)):
+        cluster = three(check_quorum=check_quorum)
+        cluster.isolate(1)
+        cluster.tick(1, 2 * cluster.cores[1].config.election_tick)
+        assert cluster.cores[1].role is role
+
+
+@pytest.mark.parametrize("kind", [MsgVote, MsgPreVote])
+def test_who_hears_a_leader_ignores_candidates(kind):
+    """Until the least election timeout has passed, unless the leader itself wants the election
+    (thesis §4.2.3).
+    """
+    core = make_core(check_quorum=True, term=1)
+    core.step(MsgHeartbeat(2, 1, 0))
+    settle(core)
+    core.step(kind(3, 5, 9, 9))
+    assert (settle(core), core.term) == ([], 1)
+    for _ in range(core.config.election_tick):
+        core.election_elapsed += 1
+    core.step(kind(3, 5, 9, 9))
+    assert len(settle(core)) == 1
+
+
+def test_a_partitioned_server_does_not_disrupt_with_pre_vote():
+    """It cannot win, so its term stays, and those who hear the leader refuse it when it is back;
+    without the switches its higher term deposes the leader (thesis §9.6).
+    """
+    for pre_vote in (True, False):
+        cluster = three(pre_vote=pre_vote, check_quorum=pre_vote)
+        lost = cluster.cores[3]
+        cluster.isolate(3)
+        cluster.tick(3, 60)
+        assert (lost.term == 1) is pre_vote
+        cluster.heal()
+        cluster.tick(3, 30)
+        assert cluster.cores[1].is_leader is pre_vote
+
+
+def test_only_messages_of_the_role_are_taken():
+    """Answers that come after the role has changed change nothing."""
+    core = make_core(term=2)
+    core.step(MsgAppResp(2, 2, 1))
+    core.step(MsgHeartbeatResp(2, 2))
+    assert settle(core) == []
+    assert core.role is Role.FOLLOWER
+
+
+def test_a_follower_may_refuse_to_forward():
+    """A proposal that must be made at the leader is dropped elsewhere."""
+    core = make_core(forwards_proposals=False, term=1)
+    core.step(MsgHeartbeat(2, 1, 0))
+    with pytest.raises(ProposalDropped, match="not forwarding"):
+        propose(core, "a")
+
+
+def test_a_log_that_begins_after_a_snapshot_restarts_there():
+    """Commit and applied begin at the base."""
+    log = RaftLog(base_index=7, base_term=3)
+    assert (log.committed, log.applied, log.last_index, log.last_term) == (7, 7, 7, 3)
