@@ -247,14 +247,16 @@ def _draw_front(
 ) -> None:  # fmt: skip
     """One map: who has the block, who got it since the last map, who still waits."""
     axes.add_collection(LineCollection(
-        lines, colors="#d9d9d9", linewidths=0.3 if len(lines) > 500 else 0.7, zorder=1,
+        lines, colors=style.GRID, linewidths=0.3 if len(lines) > 500 else 0.7, zorder=1,
         rasterized=len(lines) > VECTOR_MAX,
     ))  # fmt: skip
     size = max(1.0, min(22.0, 9000.0 / max(1, len(places))))
     waits, fresh = arrived > moment, (arrived <= moment) & (arrived > before)
     for mask, color, marker in (
-        (waits, "#b0b0b0", "o"), (~waits & ~fresh, style.BLUE, "o"), (fresh, style.VERMILLION, "s"),
-    ):  # fmt: skip
+        (waits, style.MUTED, "o"),
+        (~waits & ~fresh, style.BLUE, "o"),
+        (fresh, style.VERMILLION, "s"),
+    ):
         axes.scatter(places[mask, 0], places[mask, 1], s=size, c=color, marker=marker, zorder=2,
                      linewidths=0, rasterized=len(places) > VECTOR_MAX)  # fmt: skip
 
@@ -275,5 +277,5 @@ def _front_handles() -> list[Line2D]:
     return [
         Line2D([], [], marker="s", color=style.VERMILLION, label="new since the last map", **keep),
         Line2D([], [], marker="o", color=style.BLUE, label="has it", **keep),
-        Line2D([], [], marker="o", color="#b0b0b0", label="waits", **keep),
+        Line2D([], [], marker="o", color=style.MUTED, label="waits", **keep),
     ]

@@ -10,19 +10,32 @@ from __future__ import annotations
 import re
 from html import escape
 
-from consensus_lab.report.style import FAINT, INK, PAPER
+from consensus_lab.report.style import (
+    BLUE,
+    FAINT,
+    GREEN,
+    GRID,
+    INK,
+    MUTED,
+    PAPER,
+    SHADE,
+    VERMILLION,
+)
 
 __all__ = ["adapt_svg", "escape", "page"]
 
 CSS = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1b1b1b; --faint: #5f5f5f;
   --line: #d9d9d9; --soft: #f4f4f2; --link: #005a8f; --good: #00694c; --bad: #a83c00;
-  --doubt: #7a5600; }
+  --doubt: #7a5600; --blue: #0072b2; --vermillion: #d55e00; --green: #009e73;
+  --muted: #b0b0b0; }
 @media (prefers-color-scheme: dark) { :root { --paper: #15171a; --ink: #ececec;
   --faint: #a8a8a8; --line: #3a3d42; --soft: #1f2226; --link: #74c0f0; --good: #4fd1a5;
-  --bad: #ff9a5c; --doubt: #f0c060; } }
+  --bad: #ff9a5c; --doubt: #f0c060; --blue: #4aa8e0; --vermillion: #f58442;
+  --green: #2fc79b; --muted: #6a6f76; } }
 @media print { :root { --paper: #fff; --ink: #000; --faint: #444; --line: #bbb; --soft: #fff;
-  --link: #000; --good: #000; --bad: #000; --doubt: #000; } }
+  --link: #000; --good: #000; --bad: #000; --doubt: #000; --blue: #0072b2;
+  --vermillion: #d55e00; --green: #009e73; --muted: #b0b0b0; } }
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; }
 body { margin: 0 auto; padding: 1.2rem 1rem 4rem; max-width: 72rem; background: var(--paper);
@@ -38,6 +51,7 @@ pre { background: var(--soft); border: 1px solid var(--line); border-radius: 4px
 pre code { overflow-wrap: normal; }
 figure { margin: 1rem 0; overflow-x: auto; } figure svg, figure img { max-width: 100%;
   height: auto; display: block; } figcaption { color: var(--faint); font-size: .875rem; }
+@media (max-width: 46rem) { figure svg { min-width: 36rem; } }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; }
 th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align: left;
   vertical-align: top; } thead th { border-bottom: 2px solid var(--ink); }
@@ -47,7 +61,8 @@ caption { text-align: left; font-weight: 600; padding: .4rem 0; }
 .skip { position: absolute; left: -100rem; } .skip:focus { left: 1rem; }
 @media print { body { max-width: none; padding: 0; font-size: 10pt; } nav, .skip { display: none; }
   pre, figure, tr { break-inside: avoid; } h1, h2, h3 { break-after: avoid; }
-  pre { white-space: pre-wrap; } a { text-decoration: none; } details > * { display: block; } }
+  pre { white-space: pre-wrap; } a { text-decoration: none; } details::details-content {
+  content-visibility: visible; display: block; } figure svg { min-width: 0; } }
 """
 
 
@@ -74,6 +89,13 @@ def page(title: str, body: str, *, extra_css: str = "", language: str = "en") ->
     )
 
 
+_VARIABLES = {
+    INK: "ink", PAPER: "paper", FAINT: "faint", GRID: "line", SHADE: "soft", MUTED: "muted",
+    BLUE: "blue",
+    VERMILLION: "vermillion", GREEN: "green",
+}  # fmt: skip
+"""Colours of figures that have another value on dark paper."""
+
 _PROLOGUE = re.compile(r"^.*?(?=<svg)", re.DOTALL)
 _METADATA = re.compile(r"\s*<metadata>.*?</metadata>", re.DOTALL)
 _IDENTITY = re.compile(r'(\bid="|xlink:href="#|href="#|url\(#|aria-labelledby=")')
@@ -94,8 +116,7 @@ def adapt_svg(svg: str, *, alt: str, prefix: str) -> str:
     svg = _METADATA.sub("", _PROLOGUE.sub("", svg, count=1), count=1).strip()
     svg = re.sub(r"\s*<title>.*?</title>", "", svg, count=1, flags=re.DOTALL)
     svg = _IDENTITY.sub(lambda match: match.group(1) + prefix, svg)
-    for color, variable in ((INK, "ink"), (PAPER, "paper"), (FAINT, "faint"), ("#d9d9d9", "line"),
-                            ("#efefef", "soft")):  # fmt: skip
+    for color, variable in _VARIABLES.items():
         svg = svg.replace(color, f"var(--{variable})")
     # Text is drawn as glyphs without a fill of their own, which means black; here: ink.
     opening = f'<svg role="img" aria-label="{escape(alt)}" fill="var(--ink)"'

@@ -307,5 +307,5 @@ def _alt_text(labels: list[str], arrows: list[Flight], shown: list[Shown], title
     lost = sum(arrow.outcome == LOST for arrow in arrows)
     crashes = sum(mark.name == "crash" for mark in shown)
     words = f"Space-time diagram of {', '.join(labels)}: {len(arrows)} messages, {lost} lost"
-    words += f", {crashes} crashes" if crashes else ""
+    words += f", {crashes} crash{'es' * (crashes > 1)}" if crashes else ""
     return f"{title}. {words}." if title else f"{words}."

@@ -110,7 +110,7 @@ def draw_lines(canvas: Canvas, steps: list[Step], labels: list[str]) -> None:
     for node, first, last in writes(steps):
         if node in canvas.rows:
             ends = [canvas.time.x(first), canvas.time.x(last)]
-            canvas.axes.plot(ends, [canvas.rows[node]] * 2, color="#b0b0b0", linewidth=5,
+            canvas.axes.plot(ends, [canvas.rows[node]] * 2, color=style.MUTED, linewidth=5,
                              solid_capstyle="butt", zorder=2)  # fmt: skip
             y = canvas.rows[node]
             canvas.board.cross(segment(ends[0], y, ends[1], y, 5.0))
@@ -125,7 +125,7 @@ def draw_cuts(canvas: Canvas) -> None:
     """A pale band for each pause that was shortened, with its true length where it fits."""
     top = canvas.axes.get_ylim()[1]
     for cut in canvas.time.cuts:
-        canvas.axes.axvspan(cut.begin_pt + 1.5, cut.end_pt - 1.5, facecolor="#efefef",
+        canvas.axes.axvspan(cut.begin_pt + 1.5, cut.end_pt - 1.5, facecolor=style.SHADE,
                             edgecolor="none", zorder=0.5)  # fmt: skip
         text = length_text(cut.length_ns)
         width, height = text_size(text, NUMBER_PT)

@@ -36,6 +36,9 @@ PAPER = "#ffffff"
 FAINT = "#767676"
 """Colour of what stands in the background: grids are lighter still."""
 
+GRID, SHADE, MUTED = "#d9d9d9", "#efefef", "#b0b0b0"
+"""Lines of a grid, areas behind, things that wait."""
+
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = PALETTE = (
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9",
 )  # fmt: skip
@@ -63,7 +66,7 @@ _RC: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.axisbelow": True,
     "axes.grid": True,
-    "grid.color": "#d9d9d9",
+    "grid.color": GRID,
     "grid.linewidth": 0.6,
     "text.color": INK,
     "xtick.color": INK,
