@@ -137,48 +137,8 @@ def check_block_context(block: Block, place: BlockPlace, rules: NetworkRules) ->
         raise ProtocolViolation("bad-blk-weight", f"weight {block.weight}")
 
 
-def spent_coins(transaction: Transaction, view: CoinView, *, height: int, maturity: int) -> int:
-    """The coins that a transaction spends exist, are old enough and suffice (CheckTxInputs).
-
-    Parameters
-    ----------
-    transaction : Transaction
-        Not a coinbase.
-    view : CoinView
-        The coins as they stand before it; not changed.
-    height : int
-        Of the block that it would stand in.
-    maturity : int
-        Blocks before a coinbase may be spent.
-
-    Returns
-    -------
-    int
-        Its fee, in satoshi.
-
-    Raises
-    ------
-    ProtocolViolation
-        `bad-txns-inputs-missingorspent`, `bad-txns-premature-spend-of-coinbase`,
-        `bad-txns-inputvalues-outofrange` or `bad-txns-in-belowout`.
-    """
-    coins = coins_of(transaction, view)
-    value_in = 0
-    for coin in coins:
-        age = height - coin.height
-        if coin.is_coinbase and age < maturity:
-            raise ProtocolViolation("bad-txns-premature-spend-of-coinbase", f"after {age} blocks")
-        value_in += coin.value_satoshi
-        if not is_money(coin.value_satoshi) or not is_money(value_in):
-            raise ProtocolViolation("bad-txns-inputvalues-outofrange")
-    value_out = transaction.value_out_satoshi
-    if value_in < value_out:
-        raise ProtocolViolation("bad-txns-in-belowout", f"{value_in} in, {value_out} out, satoshi")
-    return value_in - value_out
-
-
-def coins_of(transaction: Transaction, view: CoinView) -> list[Coin]:
-    """The coins that its inputs name, in order.
+def spent_coins(transaction: Transaction, view: CoinView) -> list[Coin]:
+    """The coins that a transaction's inputs name, in order; the view is not changed.
 
     Raises
     ------
@@ -192,6 +152,47 @@ def coins_of(transaction: Transaction, view: CoinView) -> list[Coin]:
             raise ProtocolViolation("bad-txns-inputs-missingorspent", str(item.previous))
         coins.append(coin)
     return coins
+
+
+def check_amounts(
+    transaction: Transaction, coins: list[Coin], *, height: int, maturity_blocks: int
+) -> int:
+    """The coins are old enough and suffice; returns the fee (Bitcoin Core, CheckTxInputs).
+
+    Parameters
+    ----------
+    transaction : Transaction
+        Not a coinbase.
+    coins : list of Coin
+        What it spends, from `spent_coins`.
+    height : int
+        Of the block that it would stand in.
+    maturity_blocks : int
+        Blocks before a coinbase may be spent.
+
+    Returns
+    -------
+    int
+        Its fee, in satoshi.
+
+    Raises
+    ------
+    ProtocolViolation
+        `bad-txns-premature-spend-of-coinbase`, `bad-txns-inputvalues-outofrange` or
+        `bad-txns-in-belowout`.
+    """
+    value_in = 0
+    for coin in coins:
+        age = height - coin.height
+        if coin.is_coinbase and age < maturity_blocks:
+            raise ProtocolViolation("bad-txns-premature-spend-of-coinbase", f"after {age} blocks")
+        value_in += coin.value_satoshi
+        if not is_money(coin.value_satoshi) or not is_money(value_in):
+            raise ProtocolViolation("bad-txns-inputvalues-outofrange")
+    value_out = transaction.value_out_satoshi
+    if value_in < value_out:
+        raise ProtocolViolation("bad-txns-in-belowout", f"{value_in} in, {value_out} out, satoshi")
+    return value_in - value_out
 
 
 def check_sequence_locks(transaction: Transaction, coins: list[Coin], place: BlockPlace) -> None:
@@ -291,12 +292,12 @@ def connect_block(
     for transaction in block.transactions:
         coins: list[Coin] = []
         if not transaction.is_coinbase:
-            fees += spent_coins(
-                transaction, view, height=place.height, maturity=rules.maturity_blocks
+            coins = spent_coins(transaction, view)
+            fees += check_amounts(
+                transaction, coins, height=place.height, maturity_blocks=rules.maturity_blocks
             )
             if not is_money(fees):
                 raise ProtocolViolation("bad-txns-accumulated-fee-outofrange")
-            coins = coins_of(transaction, view)
             if place.height >= rules.csv_height:
                 check_sequence_locks(transaction, coins, place)
         cost += signature_operation_cost(transaction, coins, flags)

@@ -26,6 +26,7 @@ from consensus_lab.nakamoto.utxo import Coin, CoinView, UtxoSet
 from consensus_lab.nakamoto.validation import (
     BlockPlace,
     ScriptCache,
+    check_amounts,
     check_input_scripts,
     check_sequence_locks,
     connect_block,
@@ -111,7 +112,8 @@ def test_coins_must_exist_be_ripe_and_suffice():
     utxo = UtxoSet({NAME: coin(100)})
 
     def fee(transaction, height=200, base=utxo):
-        return spent_coins(transaction, CoinView(base), height=height, maturity=100)
+        coins = spent_coins(transaction, CoinView(base))
+        return check_amounts(transaction, coins, height=height, maturity_blocks=100)
 
     assert fee(spend(93)) == 7
     assert fee(spend(100)) == 0
