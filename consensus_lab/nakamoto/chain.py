@@ -160,11 +160,10 @@ class Chain:
             When the block is refused before it enters the tree: malformed, unknown or invalid
             parent, wrong for its place.
         """
-        known = self.tree.nodes.get(block.block_id)
-        if known is not None and known.has_data and known.violation is None:
-            return Delivery(known, is_new=False)
         check_block(block, target_max=self.rules.retarget.target_max)
         node = self.tree.add_header(block.header, now_s=now_s)
+        if node.has_data:
+            return Delivery(node, is_new=False)
         try:
             check_block_context(block, self._place(node), self.rules)
         except ProtocolViolation as violation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -125,6 +126,8 @@ def one_step(world: BlockWorld, judges: Judges, choice: random.Random, what: str
             judges.deliver(world.blocks[parent], f"{what}, branch")
     elif draw < 0.6:
         repeated = choice.choice(list(world.blocks.values())[1:])
+        if choice.random() < 0.3:  # A damaged copy of a block that is known.
+            repeated = replace(repeated, transactions=repeated.transactions * 2)
         judges.deliver(repeated, f"{what}, repeated")
     elif draw < 0.65:
         data = bytearray(world.honest_block(parent, payments=2).serialize())
