@@ -108,10 +108,8 @@ def verify_merkle_proof(root: bytes, leaf: bytes, proof: MerkleProof) -> bool:
     digest = leaf
     for sibling in siblings:
         is_last_of_odd = position == count - 1 and count % 2 == 1
-        if is_last_of_odd and sibling != digest:
-            return False  # Only a repeated hash can stand beside the last of an odd level.
-        if not is_last_of_odd and sibling == digest:
-            return False  # And nowhere else (CVE-2012-2459).
+        if sibling == digest and not is_last_of_odd:
+            return False  # Only the last of an odd level is its own sibling (CVE-2012-2459).
         pair = sibling + digest if position % 2 else digest + sibling
         digest, position, count = sha256d(pair), position // 2, (count + 1) // 2
     return digest == root
