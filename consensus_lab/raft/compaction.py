@@ -19,6 +19,15 @@ NEVER = 1 << 200
 """An index that no log reaches."""
 
 
+def take_snapshot(core: RaftCore, machine: StateMachine, sessions: Sessions) -> Snapshot:
+    """The state after everything that is applied, with the membership in force."""
+    applied = core.log.applied
+    term = core.log.term(applied)
+    assert term is not None
+    outcome = Outcome(machine.snapshot(), sessions.snapshot())
+    return Snapshot(applied, term, core.configuration.conf_state(), outcome)
+
+
 class Compactor:
     """Knows when the next snapshot is due.
 
@@ -45,11 +54,7 @@ class Compactor:
     ) -> Effects:
         """Take a snapshot of what is applied, write it, and drop what is far enough behind."""
         log = core.log
-        term = log.term(log.applied)
-        assert term is not None
-        outcome = Outcome(machine.snapshot(), sessions.snapshot())
-        snapshot = Snapshot(log.applied, term, core.configuration.conf_state(), outcome)
-        core.stored_snapshot = snapshot
+        snapshot = take_snapshot(core, machine, sessions)
         self.begin_from(snapshot)
         log.compact(log.applied - self._catch_up)
         written = writer.compact(

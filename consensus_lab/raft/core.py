@@ -63,6 +63,11 @@ class RandomSource(Protocol):
         ...
 
 
+def no_snapshot() -> Snapshot | None:
+    """There is none."""
+    return None
+
+
 Handler = Callable[["RaftCore", Any], None]
 
 
@@ -101,8 +106,9 @@ class RaftCore:
         it has been applied.
     messages, after_append : list of Send
         See the module's theory of operation.
-    stored_snapshot : Snapshot or None
-        The latest snapshot of the own state machine, for followers that need one.
+    latest_snapshot : callable () -> Snapshot or None
+        Asked for a snapshot of the own state machine when a follower needs one; None puts it off.
+        Whoever drives the core sets it.
     refused : list of (int, Entry, str)
         Membership changes that this leader put an empty entry in place of: who proposed them, and
         why.
@@ -110,10 +116,10 @@ class RaftCore:
 
     __slots__ = (
         "after_append", "config", "configuration", "election_elapsed", "election_timeout_ticks",
-        "handlers", "has_changed", "heartbeat_elapsed", "is_learner", "lead", "lead_transferee",
-        "log", "messages", "node_id", "peers", "pending_conf_index", "pending_reads", "progress",
-        "random_source", "read_only", "read_states", "refused", "role", "stored_snapshot", "term",
-        "uncommitted_bytes", "vote", "voters", "votes",
+        "handlers", "has_changed", "heartbeat_elapsed", "is_learner", "latest_snapshot", "lead",
+        "lead_transferee", "log", "messages", "node_id", "peers", "pending_conf_index",
+        "pending_reads", "progress", "random_source", "read_only", "read_states", "refused", "role",
+        "term", "uncommitted_bytes", "vote", "voters", "votes",
     )  # fmt: skip
 
     def __init__(
@@ -154,7 +160,7 @@ class RaftCore:
         self.read_states: list[ReadState] = []
         self.pending_reads: list[msg.MsgReadIndex] = []
         self.refused: list[tuple[NodeId, Entry, str]] = []
-        self.stored_snapshot: Snapshot | None = None
+        self.latest_snapshot: Callable[[], Snapshot | None] = no_snapshot
         self.has_changed = False
         self.handlers = HANDLERS[Role.FOLLOWER]
         self.set_membership(restore(conf_state, self.changer(Membership(Configuration(), {}))))

@@ -39,7 +39,7 @@ from consensus_lab.node import (
 from consensus_lab.raft import messages as msg
 from consensus_lab.raft import requests as ask
 from consensus_lab.raft.clients import Clients
-from consensus_lab.raft.compaction import Compactor
+from consensus_lab.raft.compaction import Compactor, take_snapshot
 from consensus_lab.raft.config import RaftConfig
 from consensus_lab.raft.core import RaftCore, RandomSource
 from consensus_lab.raft.disk import HARD_STATE, SNAPSHOT, Outcome, Writer, read_log
@@ -102,8 +102,9 @@ class RaftNode:
     """
 
     __slots__ = (
-        "_clock", "_compactor", "_known", "_snapshot_watch", "_submits", "_timeouts", "_writer",
-        "clients", "config", "core", "machine", "node_id", "reads", "sessions",
+        "_clock", "_compactor", "_is_applying", "_known", "_snapshot_watch", "_submits",
+        "_timeouts", "_writer", "clients", "config", "core", "machine", "node_id", "reads",
+        "sessions",
     )  # fmt: skip
 
     def __init__(
@@ -136,7 +137,8 @@ class RaftNode:
             conf_state=conf_state,
             applied=0 if snapshot is None else snapshot.index,
         )  # fmt: skip
-        self.core.stored_snapshot = snapshot
+        self.core.latest_snapshot = self._latest_snapshot
+        self._is_applying = False
         self.core.has_changed = True
         self._compactor = Compactor(config)
         self._compactor.begin_from(snapshot)
@@ -155,8 +157,8 @@ class RaftNode:
             ask.SerializableQuery: self._submit_serializable,
             ask.ChangeMembership: self._submit_change,
             ask.TransferLeadership: self._submit_transfer,
-            ask.Campaign: self._submit_campaign,
-            ask.ForgetLeader: self._submit_forget,
+            ask.Campaign: lambda command, now: self._step(msg.MsgHup()),
+            ask.ForgetLeader: lambda command, now: self._step(msg.MsgForgetLeader()),
         }
 
     # The Node contract.
@@ -245,16 +247,14 @@ class RaftNode:
     def _submit_query(self, query: Query, now: int) -> Effects:
         effects = self.reads.add(query, now)
         if effects:
-            self.core.step(self.reads.message())
-            effects.extend(self._flush())
+            effects.extend(self._step(self.reads.message()))
         return effects
 
     def _retry_read(self) -> Effects:
         """The present read round is late: its messages were lost, or there was no leader."""
         effects = self.reads.retry()
         if effects:
-            self.core.step(self.reads.message())
-            effects.extend(self._flush())
+            effects.extend(self._step(self.reads.message()))
         return effects
 
     def _submit_serializable(self, query: ask.SerializableQuery, now: int) -> Effects:
@@ -265,14 +265,8 @@ class RaftNode:
         del now
         return [*self.clients.begin_transfer(self.core, request), *self._flush()]
 
-    def _submit_campaign(self, request: ask.Campaign, now: int) -> Effects:
-        del request, now
-        self.core.step(msg.MsgHup())
-        return self._flush()
-
-    def _submit_forget(self, request: ask.ForgetLeader, now: int) -> Effects:
-        del request, now
-        self.core.step(msg.MsgForgetLeader())
+    def _step(self, message: Any) -> Effects:
+        self.core.step(message)
         return self._flush()
 
     # From the core's wishes to effects.
@@ -307,7 +301,6 @@ class RaftNode:
             snapshot = log.snapshot
             effects.append(writer.install(core.hard_state(), snapshot))
             log.stable_snapshot_to(snapshot.index)
-            core.stored_snapshot = snapshot
             self._compactor.begin_from(snapshot)
             self._restore_machine(snapshot)
             applied_to(core, snapshot.index)
@@ -359,12 +352,23 @@ class RaftNode:
         """Put a membership change into force; one that has become impossible changes nothing."""
         change = conf_change_of(entry)
         result: ConfState | Refused
+        self._is_applying = True
         try:
             result = apply_change(self.core, change)
         except MembershipError as error:
             result = Refused(error.rule)
+        self._is_applying = False
         effects.append(Note("membership", result))
         effects.extend(self.clients.answer(change.context, result))
+
+    def _latest_snapshot(self) -> Snapshot | None:
+        """A snapshot for a follower: taken now, for an older one may not know it as a member.
+
+        Not while entries are being applied: the state machine is then ahead of the log's mark.
+        """
+        if self._is_applying:
+            return None
+        return take_snapshot(self.core, self.machine, self.sessions)
 
     def _restore_machine(self, snapshot: Snapshot) -> None:
         outcome: Outcome = snapshot.data

@@ -25,7 +25,7 @@ def maybe_send_snapshot(core: RaftCore, to: NodeId, member: Progress) -> bool:
     """Send the latest snapshot to a follower that is there; False when it was not sent."""
     if not member.is_recent_active:
         return False
-    snapshot = core.log.snapshot or core.stored_snapshot
+    snapshot = core.log.snapshot or core.latest_snapshot()
     if snapshot is None:
         return False
     member.become_snapshot(snapshot.index)

@@ -106,7 +106,7 @@ def compacted_leader():
     """A leader whose log begins after entry 5, with a snapshot of that; follower 3 is behind."""
     core = make_core(terms=[1] * 5, term=1, commit=5)
     core.log.applied_to(5)
-    core.stored_snapshot = Snapshot(5, 1, ConfState((1, 2, 3)), "state")
+    core.latest_snapshot = lambda: Snapshot(5, 1, ConfState((1, 2, 3)), "state")
     core.log.compact(5)
     elect(core)
     core.step(MsgAppResp(2, core.term, 6))

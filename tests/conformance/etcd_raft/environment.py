@@ -38,6 +38,7 @@ class ReplayedNode:
         self.raw = raw
         self.storage = storage
         self.history = [first]
+        raw.core.latest_snapshot = lambda: self.history[-1]
         self.append_work: list[msg.MsgStorageAppend] = []
         self.apply_work: list[msg.MsgStorageApply] = []
 
@@ -66,7 +67,6 @@ class ReplayedNode:
                 state, update = apply_change(self.core, conf_change_of(entry)), ""
             data = (last.data or "") + (update or "")
             self.history.append(Snapshot(entry.index, entry.term, state, data))
-            self.core.stored_snapshot = self.history[-1]
 
 
 class Environment:

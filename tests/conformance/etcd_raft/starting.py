@@ -104,6 +104,5 @@ def add_node(env: Environment, config: RaftConfig, snapshot: Snapshot, asynchron
         node_id, config, random.Random(node_id),
         log=log, conf_state=snapshot.conf_state, applied=snapshot.index,
     )  # fmt: skip
-    core.stored_snapshot = snapshot
     raw = RawNode(core, asynchronous_storage=asynchronous)
     env.nodes.append(ReplayedNode(raw, MemoryStorage(snapshot), snapshot))
