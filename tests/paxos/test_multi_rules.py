@@ -39,7 +39,7 @@ class Hand:
             node_id, dict(self.disk), parameters=parameters(**self.settings), machine=Cells(),
             source=Fixed(0),
         )  # fmt: skip
-        self.start = self.carry_out(self.node.start(0))
+        self.sent = self.carry_out(self.node.start(0))
 
     def carry_out(self, effects: Effects) -> list[Any]:
         """Write to disk, hand messages to itself, and return the rest but timers and notes."""
