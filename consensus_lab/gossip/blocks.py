@@ -50,7 +50,7 @@ from consensus_lab.gossip.state import (
     WIRE_BYTES,
 )
 from consensus_lab.gossip.wheel import push
-from consensus_lab.gossip.wire import packed, reply_short, request, transmit
+from consensus_lab.gossip.wire import packed, reply_short, request, transmit_rarely
 from consensus_lab.nakamoto.relay_messages import SEND_COMPACT_BYTES
 from consensus_lab.nakamoto.relay_options import HIGH_BANDWIDTH_SOURCES
 
@@ -136,7 +136,7 @@ def send_on(state, wheel, now, block, slot, node):
                 kind, size = ARRIVED, state.block[block, WIRE_BYTES]
             else:
                 kind, size = ARRIVED_COMPACT, state.block[block, COMPACT_WIRE_BYTES]
-            transmit(state, wheel, now, block, size, kind, packed(0, slot, node, link))
+            transmit_rarely(state, wheel, now, block, size, kind, packed(0, slot, node, link))
 
 
 @inlined
@@ -196,7 +196,7 @@ def push_to_all(state, wheel, now, block, slot, node):
         if state.known[slot, link] == 0:
             state.uploads[node] += 1
             size = state.block[block, WIRE_BYTES]
-            transmit(state, wheel, now, block, size, ARRIVED, packed(0, slot, node, link))
+            transmit_rarely(state, wheel, now, block, size, ARRIVED, packed(0, slot, node, link))
 
 
 @compiled

@@ -75,6 +75,7 @@ from consensus_lab.gossip.wire import (
     request,
     size_of,
     transmit,
+    transmit_rarely,
 )
 from consensus_lab.nakamoto.relay_messages import GET_TRANSACTIONS_BYTES
 
@@ -98,15 +99,18 @@ def handle(state, wheel, now, what):
         if state.heard[slot, receiver] == now:
             hear(state, wheel, now, block, slot, receiver, what)
     elif kind == GETDATA:
-        serve(state, wheel, now, block, ARRIVED, state.block[block, WIRE_BYTES], what)
+        state.uploads[(what >> SOURCE_SHIFT) & NODE_MASK] += 1
+        size = state.block[block, WIRE_BYTES]
+        transmit(state, wheel, now, block, size, ARRIVED, what & _ROUTE_MASK)
     elif kind >= ARRIVED:
         long_message(state, wheel, now, block, slot, receiver, kind, what)
     elif kind == GETCOMPACT:
+        state.uploads[(what >> SOURCE_SHIFT) & NODE_MASK] += 1
         size = state.block[block, COMPACT_WIRE_BYTES]
-        serve(state, wheel, now, block, ARRIVED_COMPACT, size, what)
+        transmit_rarely(state, wheel, now, block, size, ARRIVED_COMPACT, what & _ROUTE_MASK)
     elif kind == GETTXN:
         size = state.block[block, FILL_WIRE_BYTES]
-        transmit(state, wheel, now, block, size, ARRIVED_FILL, what & _ROUTE_MASK)
+        transmit_rarely(state, wheel, now, block, size, ARRIVED_FILL, what & _ROUTE_MASK)
     elif kind == WANT:
         state.fast[link] |= FAST_COMPACT
     else:
@@ -127,13 +131,6 @@ def hear(state, wheel, now, block, slot, receiver, what):
             kind = GETCOMPACT
     state.heard[slot, receiver] = REQUESTED
     request(state, wheel, now, block, kind, what & _ROUTE_MASK, receiver)
-
-
-@inlined
-def serve(state, wheel, now, block, kind, size, what):
-    """A request has arrived: the block's whole or compact form is sent."""
-    state.uploads[(what >> SOURCE_SHIFT) & NODE_MASK] += 1
-    transmit(state, wheel, now, block, size, kind, what & _ROUTE_MASK)
 
 
 @inlined

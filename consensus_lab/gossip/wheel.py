@@ -149,7 +149,7 @@ def _push_later(wheel, event, windows_ahead):
         control[IN_FAR] += 1
 
 
-@inlined
+@compiled
 def _insert(wheel, time, what):
     """Into the active bucket, behind its equals."""
     control, active = wheel.control, wheel.active
@@ -188,6 +188,8 @@ def advance(wheel, limit):
                 control[CURSOR] = last
                 return False
             control[CURSOR] = end_of_window + 1
+            if control[IN_WINDOWS] == 0:
+                _skip_to_far(wheel, last)
             _begin_window(wheel)
         else:
             control[CURSOR] += 1
@@ -196,6 +198,18 @@ def advance(wheel, limit):
             _open(wheel, place)
             return True
     return False
+
+
+@compiled
+def _skip_to_far(wheel, last):
+    """Only far events are left: go to the window of the earliest, but not past `last`."""
+    control, pool = wheel.control, wheel.pool
+    window = last >> BUCKET_BITS
+    event = control[FAR_HEAD]
+    while event >= 0:
+        window = min(window, pool[event, TIME] >> (control[SHIFT] + BUCKET_BITS))
+        event = pool[event, NEXT]
+    control[CURSOR] = max(control[CURSOR], window << BUCKET_BITS)
 
 
 @compiled

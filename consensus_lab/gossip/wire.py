@@ -53,7 +53,7 @@ def request(state, wheel, now, block, kind, route, receiver):
     push(wheel, now + state.node[receiver, REQUEST_NS] + latency, kind << KIND_SHIFT | route)
 
 
-@inlined
+@compiled
 def reply_short(state, wheel, now, block, kind, size, route, receiver):
     """The receiver of a link sends its source a short message of another size."""
     latency = state.link[route & LINK_MASK] & LATENCY_MASK
@@ -76,6 +76,12 @@ def transmit(state, wheel, now, block, size, kind, route):
     state.block[block, PENDING] += 1
     latency = state.link[route & LINK_MASK] & LATENCY_MASK
     push(wheel, left + latency, kind << KIND_SHIFT | route)
+
+
+@compiled
+def transmit_rarely(state, wheel, now, block, size, kind, route):
+    """As `transmit`, for where it is not worth a copy of its machine code."""
+    transmit(state, wheel, now, block, size, kind, route)
 
 
 @inlined
