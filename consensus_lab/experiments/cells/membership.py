@@ -8,16 +8,21 @@ from consensus_lab.client import Request
 from consensus_lab.experiments.clusters import ClusterParameters, factory, start
 from consensus_lab.experiments.intervals import proportion_interval
 from consensus_lab.kv import Put, PutResult
+from consensus_lab.nakamoto.discovery import OUTBOUND_MAX, DiscoveryNode, DnsSeed
 from consensus_lab.network import arrays, topology
 from consensus_lab.node import NodeId, ParameterError
 from consensus_lab.raft.messages import MsgAppResp
 from consensus_lab.report.table import AGREES, DIFFERS, ENFORCED, SIMULATED, Cell
-from consensus_lab.sim.links import NANOSECONDS_PER_SECOND
+from consensus_lab.sim.engine import Engine
+from consensus_lab.sim.links import NANOSECONDS_PER_SECOND, Link
 from consensus_lab.sim.streams import stream
 
 HERE = "consensus_lab.experiments.cells.membership"
 PATIENCE_NS = 20 * NANOSECONDS_PER_SECOND
 """How long a client waits before a put counts as not committed: many election timeouts."""
+
+SETTLED_NS = 600 * NANOSECONDS_PER_SECOND
+"""Ten minutes: long enough for a network of nodes to be connected."""
 
 RETRY_NS = 2 * NANOSECONDS_PER_SECOND
 RELAY_NODES = 200
@@ -168,4 +173,39 @@ def discovery_in_paxos(published: str, *, n_servers: int) -> Cell:
         published, ENFORCED, AGREES if known == n_servers - 1 else DIFFERS,
         text=f"{known} of {n_servers - 1} peers known at start, by configuration",
         code="consensus_lab.raft.node:first_configuration",
+    )  # fmt: skip
+
+
+def newcomer_finds_peers(n_nodes: int = 40, *, seed: int = 1) -> tuple[int, int, float]:
+    """Peers that a newcomer knows at the start and connects to, and how long that takes (s).
+
+    All nodes know nothing but the name of one DNS seed, which crawls them.
+    """
+    seed_id = n_nodes + 1
+
+    def make(node_id: NodeId, disk: Any) -> Any:
+        source = stream(seed, "discovery", node_id)
+        if node_id == seed_id:
+            return DnsSeed(node_id, (0,), source=source)
+        return DiscoveryNode(node_id, disk, seeds=(seed_id,), source=source)
+
+    newcomer = n_nodes
+    engine = Engine(make, [*range(n_nodes + 1), seed_id], seed=seed, links=Link(50_000_000))
+    engine.crash(newcomer)
+    engine.run(until_ns=SETTLED_NS)
+    engine.restart(newcomer)
+    node = engine.nodes[newcomer]
+    known = len(node.book)
+    begin = engine.now
+    engine.run(until=lambda: len(node.outbound) == OUTBOUND_MAX, until_ns=begin + SETTLED_NS)
+    return known, len(node.outbound), (engine.now - begin) / NANOSECONDS_PER_SECOND
+
+
+def discovery_in_bitcoin(published: str, *, seed: int) -> Cell:
+    """A newcomer that knows one DNS seed ends up with eight outbound peers."""
+    known, connected, took_s = newcomer_finds_peers(seed=seed)
+    return Cell(
+        published, SIMULATED, AGREES if known == 0 and connected == OUTBOUND_MAX else DIFFERS,
+        text=f"{known} peers known at start; {connected} connected {took_s:.0f} s later, by DNS",
+        code=f"{HERE}:newcomer_finds_peers",
     )  # fmt: skip
