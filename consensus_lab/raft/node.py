@@ -88,7 +88,6 @@ class RaftNode:
     ----------
     core : RaftCore
         The protocol's state.
-    machine : StateMachine
     sessions : Sessions
         Requests that took effect.
 
@@ -395,7 +394,7 @@ class RaftNode:
 
     def _role_changed(self, effects: Effects) -> None:
         core = self.core
-        self._known = (core.role, core.term, core.lead)
-        effects.append(Note("role", ask.RoleChange(core.role, core.term, core.lead)))
+        self._known = known = (core.role, core.term, core.lead)
+        effects.append(Note("role", ask.RoleChange(*known)))
         if core.lead != NONE:
             effects.extend(self.clients.lead_known(core))
