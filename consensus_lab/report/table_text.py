@@ -75,8 +75,7 @@ def terminal(table: Table, *, width: int = 100, is_coloured: bool = False) -> st
     width = min(max(width, WIDTH_MIN), WIDTH_MAX)
     ink = _Style(is_coloured)
     columns = _columns(table, width)
-    how = "how, and what to call in consensus_lab"
-    heads = _fit(("", "published", "here (95 % interval)", "ratio", how), columns)
+    heads = _fit(("", "published", "here (95 % interval)", "ratio", "how"), columns)
     lines = [ink.of(table.title, "1"), "", ink.of(heads[0].rstrip(), "2"), "─" * width]
     for row in table.rows:
         lines.append(ink.of(row.title, "1"))
@@ -85,6 +84,7 @@ def terminal(table: Table, *, width: int = 100, is_coloured: bool = False) -> st
     lines.append("─" * width)
     signs = f"{VERDICTS[AGREES]} agrees or holds   {VERDICTS[DIFFERS]} differs   "
     lines.append(ink.of(signs + f"{VERDICTS[OPEN]} open", "2"))
+    lines.append(ink.of("After a colon: what to call in consensus_lab.", "2"))
     for note in table.notes:
         lines += textwrap.wrap(note, width)
     return "\n".join(line.rstrip() for line in lines) + "\n"
@@ -130,13 +130,13 @@ def _cell_lines(
     is_wide = len(columns) == 5
     texts = ["  " + system, cell.published, _ours(cell), ratio_text(cell)]
     if is_wide:
-        texts.append(_code_last(how_text(cell)))
+        texts.append(_within_package(how_text(cell)))
     # textwrap drops the leading blanks of the name; put them back as a fixed indent.
     lines = _fit([text.strip() for text in texts], (columns[0] - 2, *columns[1:]))
     lines = ["  " + line for line in lines]
     sign = VERDICTS[cell.verdict]
     lines[0] = lines[0].replace(sign, ink.of(sign, "1;" + _COLOURS[cell.verdict]), 1)
-    extra = [] if is_wide else [how_text(cell)]
+    extra = [] if is_wide else [_within_package(how_text(cell))]
     extra += [f"live: {cell.live}"] if cell.live else []
     extra += [cell.note] if cell.note else []
     indent = " " * (columns[0] + 1)
@@ -146,8 +146,8 @@ def _cell_lines(
     return lines
 
 
-def _code_last(text: str) -> str:
-    """Room for a break before the code's name, which has none inside."""
+def _within_package(text: str) -> str:
+    """The name of what to call without that of the package: names are long enough."""
     return text.replace(": consensus_lab.", ": ", 1)
 
 
