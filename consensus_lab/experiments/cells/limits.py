@@ -19,7 +19,7 @@ from consensus_lab.node import ProtocolViolation
 from consensus_lab.paxos.group import Group
 from consensus_lab.paxos.messages import Propose
 from consensus_lab.paxos.single import SinglePaxos
-from consensus_lab.report.table import AGREES, DIFFERS, ENFORCED, FROM_DATA, HOLDS, Cell
+from consensus_lab.report.table import AGREES, DIFFERS, ENFORCED, FROM_DATA, HOLDS, OPEN, Cell
 from consensus_lab.sim.engine import Engine
 from consensus_lab.sim.links import Link
 from consensus_lab.sim.streams import stream
@@ -215,8 +215,8 @@ def database_of_bitcoin(published: str) -> Cell:
     value, low, high, height = chain_bytes()
     bound = constants.BITCOIN_DATABASE_BYTES_MIN
     return Cell(
-        published, FROM_DATA, AGREES if low <= bound <= high else DIFFERS,
-        value=value, low=low, high=high, unit="bytes", published_value=bound,
+        published, FROM_DATA,
+        HOLDS if value > bound else OPEN if high > bound else DIFFERS, value=value, low=low, high=high, unit="bytes", published_value=bound,
         code=f"{HERE}:chain_bytes",
         note=f"{height:,} blocks; at the mean size of early 2016. Not a confidence interval but a "
         "bracket: earlier blocks empty, or later ones full.",

@@ -116,9 +116,10 @@ def participants_of_network(published: str, race: Any) -> Cell:
 
 
 def _of(measure: Measure, published: str, verdict: str, **fields: Any) -> Cell:
+    fields.setdefault("unit", measure.unit)
     return Cell(
         published, SIMULATED, verdict, value=measure.value, low=measure.low, high=measure.high,
-        unit=measure.unit, replicates=measure.replicates, **fields,
+        replicates=measure.replicates, **fields,
     )  # fmt: skip
 
 
@@ -159,9 +160,9 @@ def throughput_of_cluster(published: str, result: Result) -> Cell:
     bound = constants.ETCD_THROUGHPUT_TPS_MIN
     rows = [float(r["qps"]) for r in throughput.benchmark_rows("write")]
     return _of(
-        best, published, HOLDS if best.low > bound else DIFFERS, published_value=bound,
+        best, published, HOLDS if best.low > bound else DIFFERS, published_value=bound, unit="TPS",
         code="consensus_lab.experiments.throughput:run", notebook="notebooks/31_throughput.ipynb",
-        live=f"{max(rows):,.0f} /s (etcd's own benchmark, 1000 clients)",
+        live=f"{max(rows):,.0f} TPS (etcd's own benchmark, 1000 clients)",
         note=result.notes[-1],
     )  # fmt: skip
 
@@ -178,10 +179,10 @@ def throughput_of_chain(published: str, result: Result) -> Cell:
     mean = sum(real) / len(real)
     slow = result.parameters.block_size_bytes / mean / result.parameters.block_interval_s
     return _of(
-        rate, published, AGREES if agrees else DIFFERS, published_value=target,
+        rate, published, AGREES if agrees else DIFFERS, published_value=target, unit="TPS",
         code="consensus_lab.experiments.throughput:run", notebook="notebooks/31_throughput.ipynb",
         note=f"Only the smallest payments give that: real blocks here hold {mean:.0f} bytes per "
-        f"transaction, {slow:.1f} /s.",
+        f"transaction, {slow:.1f} TPS.",
     )  # fmt: skip
 
 
