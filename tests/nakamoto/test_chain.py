@@ -157,6 +157,25 @@ def test_a_damaged_copy_does_not_condemn_the_block(world, chain):
         deliver(chain, wrong_root(world, block.block_id))
 
 
+def test_a_copy_with_another_witness_does_not_condemn_the_block(world, chain):
+    """Witnesses are outside the identity: anyone on the way could have changed them."""
+    tip = GENESIS
+    for _ in range(103):
+        tip = world.honest_block(tip).block_id
+        deliver(chain, world.blocks[tip])
+    block = world.honest_block(tip, payments=4)
+    while not block.coinbase.has_witness:
+        block = world.honest_block(tip, payments=4)
+    for witness in ((), (b"\x01" * 32,)):
+        item = block.coinbase.inputs[0]._replace(witness=witness)
+        coinbase = replace(block.coinbase, inputs=(item,))
+        copy = replace(block, transactions=(coinbase, *block.transactions[1:]))
+        assert copy.block_id == block.block_id
+        with pytest.raises(ProtocolViolation, match="bad-witness"):
+            deliver(chain, copy)
+    assert deliver(chain, block).connected == (block,)
+
+
 def test_headers_first_blocks_may_come_in_any_order(world, chain):
     """Data of a child before its parent's waits; the tip moves when the gap closes."""
     blocks = branch(world, GENESIS, 4)

@@ -117,6 +117,11 @@ def one_step(world: BlockWorld, judges: Judges, choice: random.Random, what: str
     draw = choice.random()
     if draw < 0.45:
         block = world.honest_block(parent, payments=choice.randrange(4))
+        if block.coinbase.has_witness and choice.random() < 0.3:  # A damaged copy comes first.
+            item = block.coinbase.inputs[0]._replace(witness=())
+            stripped = replace(block.coinbase, inputs=(item,))
+            copy = replace(block, transactions=(stripped, *block.transactions[1:]))
+            judges.deliver(copy, f"{what}, other witness")
         judges.deliver(block, f"{what}, honest")
     elif draw < 0.55:  # A branch of several blocks, delivered at once: reorganisations.
         depth = choice.randrange(1, 5)

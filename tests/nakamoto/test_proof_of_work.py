@@ -21,7 +21,7 @@ from consensus_lab.nakamoto.header import (
     target_to_nbits,
 )
 from consensus_lab.nakamoto.miner import block_template, mine
-from consensus_lab.nakamoto.network_rules import MAINNET, REGTEST
+from consensus_lab.nakamoto.network_rules import MAINNET, REGTEST, SIMNET
 from consensus_lab.nakamoto.pow import (
     draw_mining_time_ns,
     search_extra_nonce,
@@ -165,6 +165,8 @@ def test_median_time_of_eleven_and_two_hours_ahead():
     times = [100, 90, 130, 80, 120, 110, 70, 140, 60, 150, 160]
     median = median_time_past(times)
     assert median == 110
+    # Near the genesis block there are fewer; of an even count the upper one is taken.
+    assert median_time_past([1, 2]) == 2 and median_time_past([4, 1, 3, 2]) == 3
     header = BlockHeader(4, bytes(32), bytes(32), 111, 0x207FFFFF, 0)
     check_time(header, median_time_s=median, now_s=111 - 7_200)
     for time_s, now_s, rule in ((110, 110, "time-too-old"), (111, 110 - 7_200, "time-too-new")):
@@ -188,6 +190,29 @@ def test_a_chain_retargets_itself():
     header = search_nonce(replace(wrong.header, nbits=0x207FFFFF))
     with pytest.raises(ProtocolViolation, match="bad-diffbits"):
         chain.deliver(replace(wrong, header=header), now_s=1 << 32)
+
+
+def test_an_easy_block_after_a_pause_is_an_exception():
+    """Simnet's rule: late blocks may be easy, and the next in time is as hard as before."""
+    easy = replace(SIMNET.retarget, interval_blocks=4)
+    rules = replace(SIMNET, retarget=easy)
+    hard = BlockHeader(4, bytes(32), bytes(32), 10_000, 0x200FFFFF, 0)
+    tree = BlockTree(rules, start=Checkpoint(hard, 4, times_s={4: 10_000}))
+
+    def extend(time_s, nbits):
+        parent = max(tree.nodes.values(), key=lambda node: node.height)
+        header = BlockHeader(4, parent.block_id, bytes(32), time_s, nbits, 0)
+        found = search_nonce(header)
+        assert found is not None
+        return tree.add_header(found, now_s=1 << 32)
+
+    extend(11_201, 0x207FFFFF)
+    extend(12_402, 0x207FFFFF)
+    with pytest.raises(ProtocolViolation, match="bad-diffbits"):
+        extend(12_500, 0x207FFFFF)
+    assert extend(12_500, 0x200FFFFF).height == 7
+    with pytest.raises(ProtocolViolation, match="bad-diffbits"):
+        extend(13_700, 0x207FFFFF)
 
 
 def test_a_tree_from_the_middle_asks_for_the_times_that_it_needs():
