@@ -216,8 +216,9 @@ def database_of_bitcoin(published: str) -> Cell:
     bound = constants.BITCOIN_DATABASE_BYTES_MIN
     return Cell(
         published, FROM_DATA,
-        HOLDS if value > bound else OPEN if high > bound else DIFFERS, value=value, low=low, high=high, unit="bytes", published_value=bound,
+        HOLDS if value > bound else OPEN if high > bound else DIFFERS,
+        value=value, low=low, high=high, unit="bytes", published_value=bound,
         code=f"{HERE}:chain_bytes",
-        note=f"{height:,} blocks; at the mean size of early 2016. Not a confidence interval but a "
+        note=f"{height:,} blocks at the mean size of early 2016. Not a confidence interval but a "
         "bracket: earlier blocks empty, or later ones full.",
     )  # fmt: skip
