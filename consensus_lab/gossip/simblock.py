@@ -41,6 +41,7 @@ OVERHEAD_MS, PROCESSING_MS = 10, 2
 HISTOGRAM_MS = 120_000
 REACH_FRACTIONS = (0.5, 0.9, 0.99, 1.0)
 SLICE_EVENTS = 4_000_000
+LINK_DRAWS_MAX = 1000
 
 
 @dataclass(frozen=True)
@@ -163,17 +164,23 @@ def _links(settings: Settings, seed: int) -> tuple[numpy.ndarray, numpy.ndarray]
         n,
     )
     generator.shuffle(degree)
-    peers: list[set[int]] = [set() for _ in range(n)]
-    for node in range(n):
-        opened = 0
-        while opened < degree[node] and len(peers[node]) < n - 1:
-            for peer in generator.integers(n, size=2 * int(degree[node])).tolist():
-                if opened < degree[node] and peer != node and peer not in peers[node]:
-                    peers[node].add(peer)
-                    peers[peer].add(node)
-                    opened += 1
-    offset = numpy.concatenate([[0], numpy.cumsum([len(p) for p in peers])]).astype(numpy.int64)
-    return offset, numpy.concatenate([sorted(p) for p in peers]).astype(numpy.int32)
+    source = numpy.repeat(numpy.arange(n), degree)
+    links = numpy.zeros(0, numpy.int64)
+    # Every link that is still wanted draws a peer; a draw that repeats a link is made again.
+    for _ in range(LINK_DRAWS_MAX):
+        target = generator.integers(n, size=len(source))
+        link = numpy.minimum(source, target) * n + numpy.maximum(source, target)
+        fresh = (source != target) & ~numpy.isin(link, links)
+        first = numpy.zeros(len(link), bool)
+        first[numpy.unique(link, return_index=True)[1]] = True
+        links = numpy.concatenate([links, link[fresh & first]])
+        source = source[~(fresh & first)]
+        if not len(source) or len(links) == n * (n - 1) // 2:
+            break
+    ends = numpy.stack([links // n, links % n])
+    both = numpy.sort(numpy.concatenate([ends[0] * n + ends[1], ends[1] * n + ends[0]]))
+    offset = numpy.concatenate([[0], numpy.cumsum(numpy.bincount(both // n, minlength=n))])
+    return offset.astype(numpy.int64), (both % n).astype(numpy.int32)
 
 
 def _nodes(settings: Settings, regions: Sequence[str], seed: int) -> numpy.ndarray:
