@@ -64,7 +64,7 @@ _MODULES = {
         "optimal_selfish_mining_revenue",
         "optimal_selfish_mining_threshold",
     ),
-    "stubborn": ("STUBBORN_STRATEGIES", "stubborn_mining_revenue"),
+    "stubborn": ("STUBBORN_STRATEGIES", "stubborn_mining_revenue", "stubborn_policy"),
     "security_bounds": (
         "guo_ren_closed_bounds",
         "guo_ren_exact_bounds",

@@ -36,8 +36,28 @@ STUBBORN_STRATEGIES = {
 """Name -> (lead stubborn, equal-fork stubborn, trail)."""
 
 
-def _policy(truncation: int, lead: bool, equal_fork: bool, trail: int) -> chain.Policy:
-    """Return the action of every state; the truncation's border overrides or adopts."""
+def stubborn_policy(truncation: int, lead: bool, equal_fork: bool, trail: int) -> chain.Policy:
+    """Action of every state (a, h, fork); the truncation's border overrides or adopts.
+
+    Parameters
+    ----------
+    truncation : int
+        T, the longest branch considered.
+    lead, equal_fork : bool
+        Lead stubborn, equal-fork stubborn.
+    trail : int
+        How many blocks behind the pool goes on.
+
+    Returns
+    -------
+    numpy.ndarray
+        Actions of `_withholding`, shape (T + 1, T + 1, 3).
+
+    Examples
+    --------
+    >>> stubborn_policy(10, False, False, 0)[1, 1]  # A tie: wait, match, match.
+    array([2, 3, 3], dtype=int8)
+    """
     size = truncation + 1
     a, h = np.indices((size, size))
     policy = np.full((size, size, 3), chain.WAIT, np.int8)
@@ -103,4 +123,4 @@ def stubborn_mining_revenue(
     g = probability("gamma", gamma)
     behind = count("trail", trail)
     limit = count("truncation", truncation, at_least=2, at_most=1000)
-    return chain.revenue(_policy(limit, bool(lead), bool(equal_fork), behind), a, g)
+    return chain.revenue(stubborn_policy(limit, bool(lead), bool(equal_fork), behind), a, g)

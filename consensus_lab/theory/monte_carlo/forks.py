@@ -1,9 +1,9 @@
 """Forks by simulation: miners, delays, the longest chain.
 
 Theory of operation.  Blocks are mined as a Poisson process of rate 1.  A miner drawn by hash share
-puts each on the highest block that he knows.  Only heights matter: a block's height is one more than
-the greatest known to its miner, and what adds nothing to the height of the chain is stale.  Blocks
-older than the longest delay are known to all, so a short window of recent blocks is enough.
+puts each on the highest block that he knows.  Only heights matter: a block's height is one more
+than the greatest known to its miner, and what adds nothing to the height of the chain is stale.
+Blocks older than the longest delay are known to all: a short window of recent blocks is enough.
 """
 
 from __future__ import annotations

@@ -10,12 +10,13 @@ from numba import njit
 from numpy.typing import NDArray
 
 from consensus_lab.theory._checks import count, minority, number, probability
-from consensus_lab.theory.monte_carlo.estimate import Estimate, of_batches, of_count
+from consensus_lab.theory.monte_carlo.estimate import Estimate, of_count, of_ratio
 
 HOPELESS_PROBABILITY = 1e-12
 """A race is given up when drawing level has become that unlikely."""
 
-BATCHES = 100
+BATCHES = 50
+"""Batches of one long run; each should be long beside 1 / (1 - 2 alpha)^2 blocks."""
 
 
 @njit(cache=True)
@@ -153,36 +154,39 @@ def private_attack(
 
 
 @njit(cache=True)
-def _selfish_batch(
-    alpha: float, gamma: float, blocks: int, rng: np.random.Generator
-) -> tuple[int, int]:  # pragma: no cover - compiled
-    """Blocks of the pool and of the others in the chain after that many mined blocks."""
-    pool, others = 0, 0
+def _selfish_run(
+    alpha: float, gamma: float, batches: int, run: int, rng: np.random.Generator
+) -> NDArray[np.int64]:  # pragma: no cover - compiled
+    """Blocks of the pool and of the others that joined the chain, per batch of one long run."""
+    settled = np.zeros((batches, 2), np.int64)
     lead, racing = 0, False
-    for _ in range(blocks):
-        by_pool = rng.random() < alpha
-        if racing:
-            racing = False
-            if by_pool:
-                pool += 2
-            elif rng.random() < gamma:
-                pool += 1
+    for batch in range(batches):
+        pool, others = 0, 0
+        for _ in range(run):
+            by_pool = rng.random() < alpha
+            if racing:
+                racing = False
+                if by_pool:
+                    pool += 2
+                elif rng.random() < gamma:
+                    pool += 1
+                    others += 1
+                else:
+                    others += 2
+            elif by_pool:
+                lead += 1
+            elif lead == 0:
                 others += 1
+            elif lead == 1:
+                lead, racing = 0, True
+            elif lead == 2:
+                pool += 2
+                lead = 0
             else:
-                others += 2
-        elif by_pool:
-            lead += 1
-        elif lead == 0:
-            others += 1
-        elif lead == 1:
-            lead, racing = 0, True
-        elif lead == 2:
-            pool += 2
-            lead = 0
-        else:
-            pool += 1
-            lead -= 1
-    return pool, others
+                pool += 1
+                lead -= 1
+        settled[batch] = pool, others
+    return settled
 
 
 class SelfishEstimate(NamedTuple):
@@ -204,14 +208,14 @@ def selfish_mining(
     gamma : float
         Share of the honest miners on the pool's branch in a race.
     blocks : int
-        Mined blocks in all, in 100 independent runs.
+        Mined blocks of one long run, at least 5000.
     rng : numpy.random.Generator
         Source of all randomness.
 
     Returns
     -------
     SelfishEstimate
-        With standard errors from the runs.
+        With standard errors from 50 batches.
 
     Examples
     --------
@@ -222,44 +226,50 @@ def selfish_mining(
     a = minority("alpha", alpha)
     g = probability("gamma", gamma)
     run = count("blocks", blocks, at_least=100 * BATCHES) // BATCHES
-    settled = np.array([_selfish_batch(a, g, run, rng) for _ in range(BATCHES)], dtype=float)
+    settled = _selfish_run(a, g, BATCHES, run, rng)
     kept = settled.sum(axis=1)
     total = run * BATCHES
     return SelfishEstimate(
-        of_batches(settled[:, 0] / kept, total), of_batches(1.0 - kept / run, total)
+        of_ratio(settled[:, 0], kept, total), of_ratio(run - kept, np.full(BATCHES, run), total)
     )
 
 
 @njit(cache=True)
-def _policy_batch(
-    policy: NDArray[np.int8], alpha: float, gamma: float, blocks: int, rng: np.random.Generator
-) -> tuple[int, int]:  # pragma: no cover - compiled
-    """Settled blocks of the pool and the others under a withholding policy."""
-    pool, others = 0, 0
-    a, h, fork = 0, 0, 0
-    racing, published = False, 0
-    for _ in range(blocks):
-        if rng.random() < alpha:
-            a += 1
-            fork = 2 if racing else 0
-        elif racing and rng.random() < gamma:
-            pool += published
-            a -= published
-            h, fork = 1, 1
-        else:
-            h += 1
-            fork = 1
-        racing = False
-        action = policy[a, h, fork]
-        if action == 0:
-            others += h
-            a, h = 0, 0
-        elif action == 1:
-            pool += h + 1
-            a, h = a - h - 1, 0
-        elif action == 3:
-            racing, published = True, h
-    return pool, others
+def _policy_run(
+    policy: NDArray[np.int8],
+    alpha: float,
+    gamma: float,
+    batches: int,
+    run: int,
+    rng: np.random.Generator,
+) -> NDArray[np.int64]:  # pragma: no cover - compiled
+    """Settled blocks of the pool and the others under a policy, per batch of one long run."""
+    settled = np.zeros((batches, 2), np.int64)
+    a, h, fork, published = 0, 0, 0, 0
+    for batch in range(batches):
+        for _ in range(run):
+            # `published` > 0: a tie of that many blocks is being raced.
+            if rng.random() < alpha:
+                a += 1
+                fork = 2 if published else 0
+            elif published and rng.random() < gamma:
+                settled[batch, 0] += published
+                a -= published
+                h, fork = 1, 1
+            else:
+                h += 1
+                fork = 1
+            published = 0
+            action = policy[a, h, fork]
+            if action == 0:
+                settled[batch, 1] += h
+                a, h = 0, 0
+            elif action == 1:
+                settled[batch, 0] += h + 1
+                a, h = a - h - 1, 0
+            elif action == 3:
+                published = h
+    return settled
 
 
 def withholding_policy(
@@ -274,14 +284,14 @@ def withholding_policy(
     alpha, gamma : float
         The pool's share and the honest miners' share on its branch in a race.
     blocks : int
-        Mined blocks in all, in 100 independent runs.
+        Mined blocks of one long run, at least 5000.
     rng : numpy.random.Generator
         Source of all randomness.
 
     Returns
     -------
     Estimate
-        With a standard error from the runs.
+        With a standard error from 50 batches.
 
     Examples
     --------
@@ -295,8 +305,8 @@ def withholding_policy(
     a = minority("alpha", alpha)
     g = probability("gamma", gamma)
     run = count("blocks", blocks, at_least=100 * BATCHES) // BATCHES
-    settled = np.array([_policy_batch(policy, a, g, run, rng) for _ in range(BATCHES)], dtype=float)
-    return of_batches(settled[:, 0] / settled.sum(axis=1), run * BATCHES)
+    settled = _policy_run(policy, a, g, BATCHES, run, rng)
+    return of_ratio(settled[:, 0], settled.sum(axis=1), run * BATCHES)
 
 
 @njit(cache=True)

@@ -1,6 +1,6 @@
 """Checks the package's theory against any folder of tables in the reference formats.
 
-    python -m tests.conformance.theory FOLDER [--simulate] [--seed N] [--seconds S]
+    python -m tests.conformance.theory FOLDER [--simulate] [--seed N] [--effort E]
 
 Every CSV file under the folder is recognised by its columns; each row's numbers are computed from
 that row's parameters.  Columns that the tables computed must agree in nine significant digits,
@@ -22,6 +22,7 @@ from pathlib import Path
 from consensus_lab.node import ParameterError
 from tests.conformance.theory import chain_tables, network_tables
 from tests.conformance.theory.report import Failure, Report, Row
+from tests.conformance.theory.simulations import SIMULATIONS, Run
 from tests.conformance.theory.tables import TABLES, Table, recognise
 
 assert chain_tables and network_tables, "importing them registers their tables"
@@ -35,13 +36,17 @@ def read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
         return list(reader.fieldnames or ()), rows
 
 
-def check_file(name: str, kind: Table, rows: list[dict[str, str]]) -> Report:
-    """Compare every row of a file."""
-    report = Report(name)
+def check_file(
+    name: str, kind: Table, rows: list[dict[str, str]], run: Run | None = None
+) -> Report:
+    """Compare every row of a file; with a `run` simulate as well."""
+    report = Report(name, simulating=run is not None)
     for number, cells in enumerate(rows, start=2):
         row = Row(report, number, cells)
         try:
             kind.check(row)
+            if run is not None and kind.check in SIMULATIONS:
+                SIMULATIONS[kind.check](row, run)
         except (ParameterError, ValueError, KeyError) as error:
             problem = f"{type(error).__name__}: {error}"
             report.failures.append(Failure(name, number, "whole row", "a row", problem))
@@ -50,7 +55,9 @@ def check_file(name: str, kind: Table, rows: list[dict[str, str]]) -> Report:
     return report
 
 
-def check_folder(folder: Path, *, only: str | None = None) -> tuple[list[Report], list[str]]:
+def check_folder(
+    folder: Path, *, only: str | None = None, run: Run | None = None
+) -> tuple[list[Report], list[str]]:
     """Reports of every recognised file, and the names of the others."""
     paths = sorted(folder.rglob("*.csv")) if folder.is_dir() else [folder]
     reports, unknown = [], []
@@ -62,7 +69,7 @@ def check_folder(folder: Path, *, only: str | None = None) -> tuple[list[Report]
         if kind is None:
             unknown.append(path.name)
         else:
-            reports.append(check_file(path.name, kind, rows))
+            reports.append(check_file(path.name, kind, rows, run))
     return reports, unknown
 
 
@@ -71,12 +78,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.conformance.theory")
     parser.add_argument("folder", type=Path, help="folder of CSV tables (or one file)")
     parser.add_argument("--only", help="only files whose name contains this")
+    parser.add_argument("--simulate", action="store_true", help="run our simulations too")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the simulations (default 1)")
+    parser.add_argument(
+        "--effort", type=float, default=1.0, help="scales the sample sizes (default 1)"
+    )
     options = parser.parse_args(arguments)
     if not options.folder.exists():
         print(f"{options.folder} does not exist", file=sys.stderr)
         return 2
     started = time.monotonic()
-    reports, unknown = check_folder(options.folder, only=options.only)
+    run = Run(options.seed, options.effort) if options.simulate else None
+    reports, unknown = check_folder(options.folder, only=options.only, run=run)
     for report in reports:
         print("\n".join(report.lines()))
     for name in unknown:

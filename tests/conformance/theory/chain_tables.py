@@ -14,8 +14,6 @@ ONE_MINUS_SUM = 1e-13
 """Columns that the tables computed as 1 minus a sum: their rounding error, seen as negative
 probabilities of down to -2e-14 and as 4e-14 beside an independent exact value."""
 
-SIMULATED = "needs --simulate"
-
 BISECTION = 3e-6
 """Width of the tables' bisection: their own closed-form thresholds are missed by up to 1.3e-6."""
 
@@ -179,7 +177,7 @@ def equal_miners(row: Row) -> None:
         row.statistical("mc_stale", exact, stale_standard_error(exact, blocks))
     else:
         row.blank("exact", "exact for two miners only")
-        row.not_covered("mc_stale", SIMULATED)
+        row.needs_simulation("mc_stale")
 
 
 @table("forks on graphs", "graph", "mean_hops_incl_self", "lambda_times_hop_delay", "mc_stale")
@@ -207,7 +205,7 @@ def fork_graphs(row: Row) -> None:
     row.exact("upper_bound_diameter", bound)
     assert hop > 0.0
     row.text("mc_stale_se"), row.text("mc_blocks")
-    row.not_covered("mc_stale", SIMULATED)
+    row.needs_simulation("mc_stale")
 
 
 @table("forks with random delays", "delay_law", "lambda_times_mean_delay", "mc_stale")
@@ -216,7 +214,7 @@ def random_delays(row: Row) -> None:
     row.text("delay_law"), row.text("mc_stale_se"), row.text("mc_blocks")
     row.exact("constant_delay_exact", theory.full_delay_forks(x).stale_fraction)
     row.exact("first_order", x)
-    row.not_covered("mc_stale", SIMULATED)
+    row.needs_simulation("mc_stale")
 
 
 @table("forks from propagation", "block_interval_s", "integral_1_minus_f_s", "P_fork_discrete")
@@ -274,9 +272,12 @@ def _batches(provenance: str) -> tuple[int, int]:
     return (int(found[1]), 1000 * int(found[2])) if found else (200, 100_000)
 
 
-@lru_cache(maxsize=4096)
-def _optimal(alpha: float, gamma: float, truncation: int, tie_breaking: str) -> float:
-    return theory.optimal_selfish_mining_revenue(
+@lru_cache(maxsize=512)
+def optimal(
+    alpha: float, gamma: float, truncation: int, tie_breaking: str
+) -> theory.OptimalSelfishMining:
+    """Solved once for all columns and for the simulation."""
+    return theory.optimal_selfish_mining(
         alpha, gamma=gamma, truncation=truncation, tie_breaking=tie_breaking
     )
 
@@ -284,14 +285,14 @@ def _optimal(alpha: float, gamma: float, truncation: int, tie_breaking: str) -> 
 @table("optimal selfish mining", "alpha", "gamma", "optimal_revenue", "truncation")
 def optimal_selfish_mining(row: Row) -> None:
     a, g, limit = row.number("alpha"), row.number("gamma"), row.whole("truncation")
-    best = _optimal(a, g, limit, "first_seen")
+    best = optimal(a, g, limit, "first_seen").revenue
     row.exact("sm1_revenue", theory.selfish_mining_revenue(a, gamma=g))
     row.exact("optimal_revenue", best)
-    shorter = _optimal(a, g, int(0.7 * limit), "first_seen")
+    shorter = optimal(a, g, int(0.7 * limit), "first_seen").revenue
     row.exact("truncation_gap", best - shorter, floor=ONE_MINUS_SUM)
     row.exact("upper_bound_alpha_over_1_minus_alpha", theory.withholding_revenue_bound(a))
     if row.has("published_recalled"):
-        printed = _optimal(a, g, PUBLISHED_TRUNCATION, "first_seen")
+        printed = optimal(a, g, PUBLISHED_TRUNCATION, "first_seen").revenue
         # Lower bounds, so they were rounded down to five digits.
         row.exact("published_recalled", math.floor(printed * 1e5) / 1e5)
 
@@ -300,8 +301,8 @@ def optimal_selfish_mining(row: Row) -> None:
 def uniform_tie_breaking(row: Row) -> None:
     a, limit = row.number("alpha"), row.whole("truncation")
     row.exact("sm1_revenue_gamma_half", theory.selfish_mining_revenue(a, gamma=0.5))
-    row.exact("optimal_revenue_gamma_half", _optimal(a, 0.5, limit, "first_seen"))
-    row.exact("optimal_revenue_uniform_tie_breaking", _optimal(a, 0.5, limit, "uniform"))
+    row.exact("optimal_revenue_gamma_half", optimal(a, 0.5, limit, "first_seen").revenue)
+    row.exact("optimal_revenue_uniform_tie_breaking", optimal(a, 0.5, limit, "uniform").revenue)
 
 
 @table("selfish mining thresholds", "variant", "gamma", "sm1_threshold", "optimal_threshold")

@@ -6,7 +6,6 @@ import math
 import re
 
 from consensus_lab import theory
-from tests.conformance.theory.chain_tables import SIMULATED
 from tests.conformance.theory.report import PROSE, Row
 from tests.conformance.theory.tables import table
 
@@ -47,7 +46,7 @@ def first_passage_random(row: Row) -> None:
     # The printed error also holds the spread between graphs: it does not follow from the runs'.
     row.text("mc_se")
     for column in ("mc_mean", "single_run_sd", "mean_giant_size"):
-        row.not_covered(column, SIMULATED)
+        row.needs_simulation(column)
     row.text("replicates")
 
 
@@ -67,8 +66,8 @@ def rumor_rounds(row: Row) -> None:
         row.exact("sync_leading_order", theory.rumor_rounds_leading_order(n, mode=mode))
     spread = float(row.text("sync_sd")) / math.sqrt(row.whole("replicates"))
     row.exact("sync_se", spread)
-    row.not_covered("sync_rounds_mc", SIMULATED)
-    row.not_covered("sync_sd", SIMULATED)
+    row.needs_simulation("sync_rounds_mc")
+    row.needs_simulation("sync_sd")
 
 
 @table("fanout", "n", "fanout", "final_fraction_fixed_point", "p_all_poisson_limit")
@@ -78,7 +77,7 @@ def fanout(row: Row) -> None:
     row.exact("p_all_poisson_limit", theory.fanout_everyone_probability(n, fanout=f))
     row.text("replicates")
     for column in ("mc_mean_fraction", "mc_p_all"):
-        row.not_covered(column, SIMULATED)
+        row.needs_simulation(column)
     row.not_covered("mc_mean_fraction_given_outbreak", "what counts as an outbreak is not stated")
 
 
@@ -104,7 +103,7 @@ def split_votes_uniform(row: Row) -> None:
             n, latency_low=low, latency_high=high
         )
     else:
-        row.not_covered("mc_p_split", SIMULATED)
+        row.needs_simulation("mc_p_split")
         row.not_covered("published", PROSE)
         return
     row.statistical("mc_p_split", expected, math.sqrt(expected * (1 - expected) / replicates))
@@ -128,8 +127,8 @@ def election_time_simulated(row: Row) -> None:
     for column in ("oneway_min_ms", "oneway_max_ms", "replicates", "se_ms"):
         row.text(column)
     for column in ("mean_ms", "p50_ms", "p90_ms", "p99_ms", "p999_ms", "mean_terms"):
-        row.not_covered(column, SIMULATED)
-    row.not_covered("p_more_than_one_term", SIMULATED)
+        row.needs_simulation(column)
+    row.needs_simulation("p_more_than_one_term")
     row.not_covered("published", PROSE)
 
 
@@ -289,7 +288,7 @@ def snow_convergence(row: Row) -> None:
         "mean_round_first_decision",
         "p_disagreement",
     ):
-        row.not_covered(column, SIMULATED)
+        row.needs_simulation(column)
 
 
 @table("sample sizes", "test", "target", "n_for_3_sigma", "n_for_5_sigma")

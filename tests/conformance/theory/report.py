@@ -14,6 +14,10 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
+from scipy import special, stats
+
+from consensus_lab.theory.monte_carlo.estimate import Estimate
+
 RELATIVE = 1e-9
 """Nine significant digits: the tables print ten."""
 
@@ -152,6 +156,52 @@ class Row:
         expectation = f"{expected:.9g} +- {standard_error:.3g} (z = {z:+.2f})"
         self._judge(column, abs(z) <= Z_LIMIT, expectation)
 
+    def needs_simulation(self, *columns: str) -> None:
+        """Monte Carlo cells without a formula: left to the simulation, if it is run."""
+        for column in columns:
+            if not self.report.simulating:
+                self.not_covered(column, "needs --simulate")
+
+    def simulated(
+        self,
+        column: str,
+        estimate: Estimate,
+        *,
+        expected: float | None = None,
+        printed_error: float = 0.0,
+    ) -> None:
+        """Our simulation against the cell, or against `expected`, by Student's t.
+
+        The t value is turned into the z of the same probability, so that few runs do not raise
+        false alarms.
+        """
+        if expected is None:
+            expected = self._value(column)
+            if expected is None:
+                return
+        error = math.hypot(estimate.standard_error, printed_error)
+        difference = estimate.mean - expected
+        if error == 0.0:
+            z = 0.0 if abs(difference) <= RELATIVE * abs(expected) else math.inf
+        else:
+            ours = estimate.standard_error**2 / error**2
+            freedom = max(estimate.batches - 1, 1) / max(ours**2, 1e-12)
+            tail = float(stats.t.sf(abs(difference) / error, freedom))
+            z = math.copysign(float(-special.ndtri(max(tail, 1e-300))), difference)
+        if math.isfinite(z):
+            self.report.z_scores.append(z)
+        self.report.simulations[self.report.table] += estimate.samples
+        note = f"{estimate.mean:.9g} +- {error:.3g} simulated (z = {z:+.2f})"
+        self._judge(column, abs(z) <= Z_LIMIT, note)
+
+    def reached(self, column: str, estimate: Estimate, expected: float, tolerance: float) -> None:
+        """Our simulation with the sample size asked for, within the tolerance asked for."""
+        self.report.simulations[self.report.table] += estimate.samples
+        difference = abs(estimate.mean - expected)
+        self._judge(
+            column, difference <= tolerance, f"{estimate.mean:.6g} simulated, {expected:.6g} exact"
+        )
+
     def blank(self, column: str, why: str) -> None:
         """A cell that must be empty."""
         if column in self.cells:
@@ -191,8 +241,10 @@ class Row:
 class Report:
     """The verdicts of one table."""
 
-    def __init__(self, table: str) -> None:
+    def __init__(self, table: str, *, simulating: bool = False) -> None:
         self.table = table
+        self.simulating = simulating
+        self.simulations: Counter[str] = Counter()
         self.passed = 0
         self.within_floor = 0
         self.failures: list[Failure] = []
@@ -231,6 +283,8 @@ class Report:
         if self.z_scores:
             mean_square = math.fsum(z * z for z in self.z_scores) / len(self.z_scores)
             summary += f" ({len(self.z_scores)} z-scores, root mean square {mean_square**0.5:.2f})"
+        if self.simulations.total():
+            summary += f" ({self.simulations.total():,} samples simulated)"
         result = [summary]
         for (column, reason), cells in sorted(self.not_covered.items()):
             result.append(f"  not covered: {column}, {cells} cells: {reason}")
