@@ -109,6 +109,7 @@ class Leadership:
         self.is_leader = False
         self.asked: set[NodeId] = set()
         self.promised: set[NodeId] = set()
+        self._prepared: Quorums | None = None  # The acceptors found prepared last.
         self.recovered: dict[Slot, Entry] = {}
         self.read_floor: Slot = 0
         self.next_slot: Slot = 0
@@ -136,8 +137,13 @@ class Leadership:
                 self.recovered[slot] = entry
 
     def is_prepared(self, quorums: Quorums) -> bool:
-        """True when a phase-1 quorum of these acceptors has promised."""
-        return quorums.phase1.is_quorum(self.promised.intersection(quorums.acceptors))
+        """True when a phase-1 quorum of these acceptors has promised; once true, for ever."""
+        if quorums is self._prepared:
+            return True
+        if not quorums.phase1.is_quorum(self.promised.intersection(quorums.acceptors)):
+            return False
+        self._prepared = quorums
+        return True
 
     def unprepared(self, eras: Eras) -> tuple[NodeId, ...]:
         """Acceptors of eras without a phase-1 quorum that have not promised yet, in order."""
@@ -176,9 +182,11 @@ class Leadership:
 
     def next_batch(self, node_id: NodeId, eras: Eras, chosen_index: Slot) -> Batch | None:
         """Fill the next slots that are open, or None when there is nothing to do or no room."""
+        first = self.next_slot
+        if not self.queue and not self.recovered and first > self.fill_up_to:
+            return None
         if len(self.batches) >= self.parameters.pipeline_batches_max:
             return None
-        first = self.next_slot
         last = chosen_index + self.parameters.window_slots
         if first > last:
             return None

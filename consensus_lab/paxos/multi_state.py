@@ -127,8 +127,8 @@ class State:
 
     def grant(self) -> Effects:
         """A leader was heard: help nobody else for one election timeout."""
+        assert self.probe is None, "To follow a leader is to give up one's own probe."
         self.is_granting = True
-        self.probe = None
         return [SetTimer(GRANT, self.parameters.election_timeout_ns)]
 
     def stand(self, ballot: Ballot) -> None:
