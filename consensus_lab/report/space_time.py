@@ -70,6 +70,7 @@ def space_time(
     names: Mapping[NodeId, str] | None = None,
     kinds: Collection[str] | None = None,
     nodes: Sequence[NodeId] | None = None,
+    without: Collection[str] = (),
     decisions: Collection[str] = (),
     notes: Collection[str] = (),
     say: Callable[[Record], str] | None = None,
@@ -96,6 +97,8 @@ def space_time(
         Message kinds to draw; all without it.
     nodes : sequence of int, optional
         Which processes, from top to bottom; all of the trace, sorted, without it.
+    without : collection of str
+        Events ("timer") and kinds ("tick", "MsgHeartbeat") to leave out.
     decisions, notes : collection of str
         Kinds of `Note` drawn as a star and as a stroke, with a label; others are not drawn.
     say : callable (record) -> str, optional
@@ -122,11 +125,18 @@ def space_time(
         For an unknown scale, an empty selection, or more than `MESSAGES_MAX` messages.
     """
     records = list(trace)
-    steps = select(records, begin_ns=begin_ns, end_ns=end_ns, kinds=kinds, nodes=nodes)
-    arrows = _arrows(records, steps, begin_ns, end_ns, kinds)
+    steps = select(
+        records, begin_ns=begin_ns, end_ns=end_ns, kinds=kinds, nodes=nodes, without=without
+    )
+    arrows = _arrows(records, steps, begin_ns, end_ns)
+    arrows = [
+        arrow for arrow in arrows
+        if arrow.kind not in without and (kinds is None or arrow.kind in kinds)
+        and (nodes is None or {arrow.sender, arrow.receiver} <= set(nodes))
+    ]  # fmt: skip
     _check(steps, arrows)
     shown = _shown(steps, decisions, notes)
-    order = nodes if nodes is not None else _processes(steps)
+    order = nodes if nodes is not None else _processes(records)
     labels = [node_name(node, names) for node in order]
     looks = _looks(arrows)
     handles = _handles(looks, shown, arrows)
@@ -156,18 +166,15 @@ def _arrows(
     steps: list[Step],
     begin_ns: int | None,
     end_ns: int | None,
-    kinds: Collection[str] | None,
 ) -> list[Flight]:
     """The messages that were under way in the window, also those that cross its ends."""
     if not steps:
         return []
-    seen = {end for step in steps for end in (step.record.node, step.record.peer)}
     first = steps[0].record.time_ns if begin_ns is None else begin_ns
     last = steps[-1].record.time_ns if end_ns is None else end_ns
     return [
         flight for flight in flights(records)
-        if flight.sender != flight.receiver and {flight.sender, flight.receiver} <= seen
-        and (kinds is None or flight.kind in kinds)
+        if flight.sender != flight.receiver
         and flight.sent_ns <= last and (flight.arrived_ns or flight.sent_ns) >= first
     ]  # fmt: skip
 
@@ -180,8 +187,8 @@ def _check(steps: list[Step], arrows: list[Flight]) -> None:
         raise ParameterError("trace", f"{len(arrows)} messages", allowed)
 
 
-def _processes(steps: list[Step]) -> list[NodeId]:
-    ends = [end for step in steps for end in (step.record.node, step.record.peer)]
+def _processes(records: list[Record]) -> list[NodeId]:
+    ends = [end for record in records for end in (record.node, record.peer)]
     return sorted({end for end in ends if end is not None})
 
 

@@ -16,7 +16,7 @@ from consensus_lab.node import NodeId
 from consensus_lab.report import style
 from consensus_lab.report.labels import Board, Box, segment, text_size
 from consensus_lab.report.time_axis import TimeAxis, length_text
-from consensus_lab.report.traces import LOST, RECEIVED, Flight, Step, short
+from consensus_lab.report.traces import LOST, RECEIVED, Flight, Step, gist, short
 from consensus_lab.sim.trace import Record
 
 LABEL_PT, NAME_PT, NUMBER_PT = 7.0, 9.0, 6.0
@@ -64,13 +64,15 @@ class Shown(NamedTuple):
 def default_label(record: Record) -> str:
     """The label of an event: short, from what it carries."""
     if record.event == "note":
-        detail = "" if record.detail is None else f" {short(record.detail, 16)}"
+        detail = "" if record.detail is None else f" {gist(record.detail)}"
         return record.kind + detail
     if record.event in ("apply", "unapply"):
-        return f"{record.detail.index}: {short(record.detail.command, 14)}"
+        command = getattr(record.detail.command, "command", record.detail.command)
+        place = str(record.detail.index)
+        return place if command is None else f"{place}: {gist(command)}"
     if record.event == "submit":
         asked = record.detail
-        return short(getattr(asked, "command", getattr(asked, "value", asked)), 16)
+        return gist(getattr(asked, "command", getattr(asked, "value", asked)))
     return record.kind if record.event == "timer" else ""
 
 

@@ -116,17 +116,24 @@ class TimeAxis:
 
     def unit(self) -> str:
         """The unit in which `ticks` are written."""
-        return time_unit(self._span())[1]
+        return self._unit()[1]
+
+    def _unit(self) -> tuple[int, str]:
+        """The unit in which times differ, or a larger one in which they are not too long."""
+        size, name = time_unit(self._span())
+        latest = max(abs(self.times[0]), abs(self.times[-1]))
+        return time_unit(2000 * size) if latest >= 10**6 * size else (size, name)
 
     def _span(self) -> int:
-        return max(abs(self.times[-1]), abs(self.times[0]))
+        """The length that is drawn in full: it tells in which unit times differ."""
+        return self.times[-1] - self.times[0] - sum(cut.length_ns for cut in self.cuts)
 
     def ticks(self, *, distance_pt: float = 52.0) -> list[Tick]:
         """Marks at least that far apart: after each cut and between, at round times where linear.
 
         The numbers are true times, in `unit`.
         """
-        size, _ = time_unit(self._span())
+        size, _ = self._unit()
         ticks: list[Tick] = []
         for time_ns in self._wanted(distance_pt):
             at = self.x(time_ns)
@@ -138,8 +145,7 @@ class TimeAxis:
         """Times worth a tick, the most useful first: after each cut, ends, then round ones."""
         if self.scale == "step":
             return [self.times[0], self.times[-1], *self.times]
-        span = self.times[-1] - self.times[0] - sum(cut.length_ns for cut in self.cuts)
-        step = max(1.0, span * distance_pt / self.width_pt)
+        step = max(1.0, self._span() * distance_pt / self.width_pt)
         power = 10 ** math.floor(math.log10(step))
         nice = max(1, next(int(m * power) for m in (1, 2, 5, 10) if m * power >= step or m == 10))
         ends = {cut.end_pt for cut in self.cuts}

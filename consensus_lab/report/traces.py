@@ -10,6 +10,7 @@ import json
 import statistics
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from consensus_lab.node import NodeId, ParameterError, message_size
@@ -100,6 +101,7 @@ def select(
     end_ns: int | None = None,
     kinds: Collection[str] | None = None,
     nodes: Collection[NodeId] | None = None,
+    without: Collection[str] = (),
 ) -> list[Step]:
     """The records of a time window, numbered; of the messages only those of some kinds.
 
@@ -113,6 +115,8 @@ def select(
         Message kinds to keep; other events are kept whatever their kind.
     nodes : collection of int, optional
         Keep only what happened at these nodes, and messages between them.
+    without : collection of str
+        Events ("timer", "durable") and kinds ("tick", "MsgHeartbeat") to leave out.
 
     Raises
     ------
@@ -128,6 +132,8 @@ def select(
         if end_ns is not None and record.time_ns > end_ns:
             continue
         if kinds is not None and record.number is not None and record.kind not in kinds:
+            continue
+        if record.event in without or record.kind in without:
             continue
         ends = {record.node, record.peer} - {None}
         if nodes is not None and not ends <= set(nodes):
@@ -259,7 +265,10 @@ def short(value: Any, width: int = 60) -> str:
 
 def _text(value: Any) -> str:
     if isinstance(value, bytes):
-        return value.hex()
+        is_words = value.isascii() and value.decode("latin1").isprintable()
+        return repr(value.decode()) if is_words and value else value.hex()
+    if isinstance(value, Enum):
+        return str(value.value) if isinstance(value.value, str) else value.name
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         pairs = zip(value._fields, value, strict=True)
         inner = [f"{name}={_text(part)}" for name, part in pairs if name not in _UNSAID]
@@ -268,6 +277,23 @@ def _text(value: Any) -> str:
         inner = [_text(part) for part in value]
         return f"[{', '.join(inner)}]" if isinstance(value, list) else f"({', '.join(inner)})"
     return repr(value)
+
+
+def gist(value: Any, width: int = 16) -> str:
+    """What a label says of a value: its type and what it holds, without the names of fields.
+
+    Examples
+    --------
+    >>> from consensus_lab.sim.models import Put
+    >>> gist(Put(b"foo", 7)), gist(b"bar")
+    ('Put foo, 7', 'bar')
+    """
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        pairs = zip(value._fields, value, strict=True)
+        inner = ", ".join(gist(part, width) for name, part in pairs if name not in _UNSAID)
+        return short(f"{type(value).__name__} {inner}".strip(), width)
+    text = value if isinstance(value, str) else _text(value).strip("'")
+    return short(text, width)
 
 
 _VERBS = {
@@ -295,7 +321,7 @@ def transcript(
     width : int
         Characters per line; longer details are cut.
     **selection
-        As for `select`: begin_ns, end_ns, kinds, nodes.
+        As for `select`: begin_ns, end_ns, kinds, nodes, without.
 
     Examples
     --------

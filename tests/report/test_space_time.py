@@ -167,6 +167,13 @@ def test_pauses_are_cut_and_messages_under_way_are_not():
     assert linear.x(4500) == pytest.approx(250)
 
 
+def test_late_times_are_written_in_a_unit_in_which_they_are_short():
+    axis = TimeAxis([2_500_000_000, 2_501_300_000], [], width_pt=500, scale="linear")
+    assert axis.unit() == "ms"
+    assert "2,500.5" in [tick.label for tick in axis.ticks()]
+    assert TimeAxis([0, 1_300_000], [], width_pt=500).unit() == "µs"
+
+
 def test_lengths_are_written_with_their_unit():
     assert [length_text(n) for n in (900, 250_000, 1_500_000_000, 7_200_000_000_000)] == [
         "0.9 µs", "250 µs", "1.5 s", "2 h",

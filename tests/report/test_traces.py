@@ -65,6 +65,8 @@ def test_selection_numbers_from_one_and_keeps_the_window():
     assert kinds == {"Answer"}
     assert {step.record.node for step in steps} <= {1, 2, None}
     assert all(2 * MS <= step.record.time_ns <= 6 * MS for step in steps)
+    left = traces.select(trace, without=["Ask", "timer", "awake"])
+    assert not {"Ask", "wake", "awake"} & {step.record.kind for step in left}
     with pytest.raises(ParameterError, match="end_ns must be at least begin_ns"):
         traces.select(trace, begin_ns=5, end_ns=4)
 
