@@ -10,6 +10,7 @@ command, when it takes effect here, whichever is first.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any
 
@@ -30,7 +31,7 @@ class Clients:
 
     def __init__(self, *, queue_count_max: int) -> None:
         self.queue_count_max = queue_count_max
-        self._waiting: dict[Hashable, Operation] = {}
+        self._waiting: OrderedDict[Hashable, Operation] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -39,7 +40,7 @@ class Clients:
         """A client waits for this one from now on."""
         self._waiting[operation.request_id] = operation
         if len(self._waiting) > self.queue_count_max:
-            del self._waiting[next(iter(self._waiting))]
+            self._waiting.popitem(last=False)
 
     def waiting(self) -> list[Operation]:
         """All that wait, oldest first."""

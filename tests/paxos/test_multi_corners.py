@@ -203,6 +203,19 @@ def test_a_candidate_that_gets_a_snapshot_steps_down() -> None:
     assert hand.crash().node.replica.machine.cells == {"k": "v"}
 
 
+def test_a_candidate_that_lags_too_far_gets_no_promise() -> None:
+    """Its slots are trimmed here: a promise could not report them, so it is helped instead."""
+    hand = Hand(3, snapshot_entries=2, catch_up_entries=0)
+    hand.tell(1, Accept(Ballot(1, 1), 1, (A, B, C), 0))
+    hand.tell(1, Heartbeat(Ballot(1, 1), 1, 3))
+    assert hand.node.log.trimmed == 2
+    told = answers(hand.tell(2, Prepare(Ballot(2, 2), 1)))
+    assert [type(message) for message in told] == [InstallSnapshot]
+    assert hand.node.log.promised == Ballot(1, 1)
+    told = answers(hand.tell(2, Prepare(Ballot(2, 2), 3)))
+    assert [type(message) for message in told] == [Promise]
+
+
 def test_a_gap_in_what_is_told_teaches_nothing() -> None:
     """Slots 3 and 4 are useless without slots 1 and 2."""
     hand = Hand()
