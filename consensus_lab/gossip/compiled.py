@@ -9,8 +9,8 @@ are measured in `benchmarks/README-gossip.md`.
 
 Machine code is cached between processes, but Numba looks for changes only in the file of the
 function that it loads, not in those that it calls.  So only the loops that Python calls are
-cached (`cached`), and each takes `SOURCE_DIGEST` from an enclosing function: the values of such
-variables are part of the cache's key, so a change in any of the sources compiles anew.
+cached (`cached`), and each takes a digest of its sources from an enclosing function: the values of
+such variables are part of the cache's key, so a change in any of the sources compiles anew.
 """
 
 from __future__ import annotations
@@ -27,18 +27,19 @@ compiled = njit(error_model="numpy", _nrt=False)
 """A function of its own, for what happens rarely."""
 
 cached = njit(cache=True, error_model="numpy", _nrt=False)
-"""A loop that Python calls; it must use `SOURCE_DIGEST` as a closure variable."""
+"""A loop that Python calls; it must use the `digest_of` its sources as a closure variable."""
 
 
-def _digest_of_sources() -> int:
-    """A negative number from the text of every file whose code or constants are compiled in."""
-    here = Path(__file__).resolve().parent
-    package = here.parent
-    files = [*here.glob("*.py"), *package.glob("nakamoto/relay*.py"), package / "sim" / "links.py"]
+def digest_of(*names: str) -> int:
+    """A negative number from the text of files, named from the package's folder.
+
+    Parameters
+    ----------
+    *names : str
+        Every file whose code or constants are compiled into the loop; this one always counts.
+    """
+    package = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256()
-    for place in sorted(files):
-        digest.update(place.read_bytes())
+    for name in sorted({*names, "gossip/compiled.py"}):
+        digest.update((package / name).read_bytes())
     return -1 - int.from_bytes(digest.digest()[:6], "big")
-
-
-SOURCE_DIGEST = _digest_of_sources()

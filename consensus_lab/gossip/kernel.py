@@ -14,7 +14,7 @@ Everything here is integer arithmetic; times are nanoseconds.
 from __future__ import annotations
 
 from consensus_lab.gossip.blocks import accept, complete, is_accepted, lacks_transactions, send_on
-from consensus_lab.gossip.compiled import SOURCE_DIGEST, cached, compiled, inlined
+from consensus_lab.gossip.compiled import cached, compiled, digest_of, inlined
 from consensus_lab.gossip.state import (
     ACCEPTED,
     ACCEPTED_BY,
@@ -259,5 +259,16 @@ def _compile_run(source_digest):
     return run
 
 
-run = _compile_run(SOURCE_DIGEST)
+run = _compile_run(
+    digest_of(
+        "gossip/kernel.py",
+        "gossip/blocks.py",
+        "gossip/wire.py",
+        "gossip/wheel.py",
+        "gossip/state.py",
+        "nakamoto/relay_messages.py",
+        "nakamoto/relay_options.py",
+        "sim/links.py",
+    )
+)
 """Handle events and find blocks until done, the budget is spent, or memory is short."""
