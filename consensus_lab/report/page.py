@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from html import escape
 
-from consensus_lab.report.style import (
+from consensus_lab.report.colors import (
     BLUE,
     FAINT,
     GREEN,

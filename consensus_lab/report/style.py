@@ -27,22 +27,28 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
-INK = "#1b1b1b"
-"""Colour of text, axes and published values; the site replaces it on dark paper."""
+from consensus_lab.report.colors import (
+    BLUE,
+    FAINT,
+    GREEN,
+    GRID,
+    INK,
+    MUTED,
+    ORANGE,
+    PALETTE,
+    PAPER,
+    PURPLE,
+    SHADE,
+    SKY,
+    VERMILLION,
+)
 
-PAPER = "#ffffff"
-"""Colour behind a figure; the site replaces it on dark paper."""
-
-FAINT = "#767676"
-"""Colour of what stands in the background: grids are lighter still."""
-
-GRID, SHADE, MUTED = "#d9d9d9", "#efefef", "#b0b0b0"
-"""Lines of a grid, areas behind, things that wait."""
-
-BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = PALETTE = (
-    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9",
-)  # fmt: skip
-"""Okabe and Ito's colours that keep enough contrast on white, in the order of use."""
+__all__ = [
+    "BLUE", "FAINT", "GREEN", "GRID", "INK", "MUTED", "ORANGE", "PALETTE", "PAPER", "PURPLE",
+    "SHADE", "SKY", "VERMILLION", "LabFigure", "Look", "axes_of", "describe", "figure_of",
+    "headline", "legend", "log_ticks", "look", "new_figure", "percent", "reference_line", "render",
+    "save_figure", "style", "wrapped",
+]  # fmt: skip
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)), (0, (3, 3)))

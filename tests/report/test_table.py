@@ -3,6 +3,8 @@
 import csv
 import io
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import pandas
@@ -192,6 +194,14 @@ def test_the_page_is_well_formed_and_asks_for_nothing():
 
 def test_a_fragment_points_to_notebooks_from_where_it_stands():
     assert 'href="../notebooks/22.ipynb"' in fragment(TABLE, root="../")
+
+
+def test_tables_are_rendered_without_matplotlib():
+    code = (
+        "import sys, consensus_lab.report.table_text, consensus_lab.report.table_html\n"
+        "assert not {'matplotlib', 'pandas', 'numpy'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_renderings_are_the_same_bytes_each_time():
