@@ -38,7 +38,7 @@ class InvariantViolation(AssertionError):
 
 
 def require(holds: bool, rule: str, node_id: NodeId, detail: str) -> None:
-    """Raise `InvariantViolation` unless the condition holds."""
+    """Raise `InvariantViolation` unless the condition holds; not where `detail` costs much."""
     if not holds:
         raise InvariantViolation(rule, node_id, detail)
 
@@ -77,10 +77,9 @@ class AppliedInOrder:
         require(index > last, "applied in order", node_id, f"index {index} after {last}")
         self._last[life] = index
         known = self.commands.setdefault(index, command)
-        require(
-            known is command or known == command, "state-machine safety", node_id,
-            f"applies {command!r} at index {index}, another node applied {known!r}",
-        )  # fmt: skip
+        if known is not command and known != command:
+            detail = f"applies {command!r} at index {index}, another node applied {known!r}"
+            raise InvariantViolation("state-machine safety", node_id, detail)
 
 
 class EqualStates:
@@ -114,10 +113,9 @@ class EqualStates:
         self._last[node_id] = mark
         snapshot = machine.snapshot()
         known = self.snapshots.setdefault(applied, snapshot)
-        require(
-            known == snapshot, "equal states", node_id,
-            f"after index {applied} it holds {snapshot!r}, another node held {known!r}",
-        )  # fmt: skip
+        if known != snapshot:
+            detail = f"after index {applied} it holds {snapshot!r}, another node held {known!r}"
+            raise InvariantViolation("equal states", node_id, detail)
         if len(self.snapshots) > self.WINDOW:
             del self.snapshots[next(iter(self.snapshots))]
 

@@ -17,17 +17,19 @@ the same state have the same future, so a pair (set, state) is entered once.
 An operation that never returned (its client timed out or crashed) may have taken effect at any
 time after its call, or never.  It has no return event, so nothing forces it into the order.
 
-Five further cuts, each without loss of exactness:
+Further cuts, each without loss of exactness:
 
 * A completed operation that only reads and fits the present state is taken at once and without
-  alternative: it can stand here in every order in which it stands later.
+  alternative: it can stand here in every order in which it stands later.  A read that never
+  returned is left out.
+* Of several operations that do the same the first to return is taken first, one that never
+  returned last.  States that no answer depends on count as the same.
 * An operation that never returned is not taken where it would change nothing.
-* Of several such operations with equal requests the earliest called is taken first.
 * The next answer that names a state (a read, a successful compare-and-swap) must stay possible:
   the present state can still grow into it, or an operation that sets a state from which it can
-  grow is left and was called in time.  Otherwise the way is left at once.
-* A state that must be overwritten before that answer, and that no answer which could come before
-  it depends on, is `FORGOTTEN`: what it holds makes no difference any more.
+  grow is left and was called in time.  A state that answers still need is not left for good.
+* A state that must be overwritten before it can be seen is `FORGOTTEN`: what it holds makes no
+  difference any more.
 
 Every prefix of a linearizable history is linearizable, so there is a first return that no order
 explains; bisection finds it.  In a prefix an operation that returns later is still pending.

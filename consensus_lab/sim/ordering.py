@@ -6,7 +6,7 @@ Rules of this file: no engine, no protocol; exact, or `UndecidedError`.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from consensus_lab.sim.history import FORGOTTEN, IMPOSSIBLE, UNKNOWN, Model, Operation
 
@@ -50,13 +50,23 @@ class OrderSearch:
         self.named = [state for state in self.names if state is not UNKNOWN]
         self.seen_states: dict[Hashable, Hashable] = {}
         self.refused_by = self._refused_by()
-        self.twin = self._twins()
+        self.left = [
+            UNKNOWN if self.is_reading[index] else model.sets(part.request, part.response)
+            for index, part in enumerate(operations)
+        ]
+        self.effects = self._effects()
         self.needs = self._needs()
+        self.wanted = self._wanted()
 
     def _link_events(self) -> None:
-        """Number the events and link them: an operation's index for a call, ~index for a return."""
+        """Number the events and link them: an operation's index for a call, ~index for a return.
+
+        A read without an answer explains nothing and forbids nothing: it has no events.
+        """
         events: list[tuple[int, int, int]] = []
         for index, operation in enumerate(self.operations):
+            if operation.is_pending and self.model.only_reads(operation.request, UNKNOWN):
+                continue
             events.append((operation.called, 0, index))
             if operation.returned is not None:
                 events.append((operation.returned, 1, index))
@@ -88,20 +98,16 @@ class OrderSearch:
                 refused[state] = refused.get(state, 0) | 1 << index
         return refused
 
-    def _twins(self) -> list[int]:
-        """For each pending operation the bit of the one before it that does the same."""
-        latest: dict[Hashable, int] = {}
-        twins = [0] * len(self.operations)
+    def _effects(self) -> list[Hashable]:
+        """What each operation does, so that two which do the same compare equal."""
+        effects: list[Hashable] = []
         for index, operation in enumerate(self.operations):
-            if operation.is_pending:
-                # Named tuples of two types are equal when their fields are.
-                same: Hashable = (type(operation.request), operation.request)
-                left = self.model.sets(operation.request, UNKNOWN)
-                if left is not UNKNOWN and self._as_seen(left) is FORGOTTEN:
-                    same = self.names[index]
-                twins[index] = latest.get(same, 0)
-                latest[same] = 1 << index
-        return twins
+            left = self.left[index]
+            if left is UNKNOWN:
+                effects.append((type(operation.request), operation.request))
+            else:
+                effects.append((self.names[index], self._as_seen(left)))
+        return effects
 
     def _needs(self) -> list[_Need]:
         """The answers that name the state in which they are given, first to return first.
@@ -128,6 +134,25 @@ class OrderSearch:
             latest_call = max(latest_call, self.call_of[needing])
         return needs
 
+    def _wanted(self) -> dict[Hashable, tuple[int, int]]:
+        """For each state the bits of the answers that need it, and of what leads back to it."""
+        wanted: dict[Hashable, tuple[int, int]] = {}
+        for _, bit, state, _, _ in self.needs:
+            if state in wanted:
+                needing, back = wanted[state]
+            else:
+                helping = [i for i in range(len(self.operations)) if self._helps(i, state)]
+                needing, back = 0, sum(1 << index for index in helping)
+            wanted[state] = needing | bit, back
+        return wanted
+
+    def _is_missed(self, mask: int, before: Hashable, after: Hashable) -> bool:
+        """True when a state is left for good that answers without a place still need."""
+        needing, back = self.wanted.get(before, (0, 0))
+        if not needing & ~mask or back & ~mask:
+            return False
+        return not self.model.can_grow(after, before)
+
     def _is_certain(self, index: int, state: Hashable) -> bool:
         """True when the operation's answer came, and comes in this state alone."""
         operation = self.operations[index]
@@ -137,9 +162,7 @@ class OrderSearch:
 
     def _helps(self, index: int, state: Hashable) -> bool:
         """True when the operation sets a state that can grow into that one."""
-        if self.is_reading[index]:
-            return False
-        left = self.model.sets(self.operations[index].request, self.operations[index].response)
+        left = self.left[index]
         return left is not UNKNOWN and self.model.can_grow(left, state)
 
     def _look_ahead(self, mask: int, state: Hashable) -> Hashable:
@@ -181,6 +204,8 @@ class OrderSearch:
                 continue
             index, state = way
             mask = masks[-1] | 1 << index
+            if self._is_missed(mask, self.states[-1], state):
+                continue
             state = self._look_ahead(mask, state)
             if state is IMPOSSIBLE or (mask, state) in self.entered:
                 continue
@@ -197,12 +222,16 @@ class OrderSearch:
         return True
 
     def _ways(self, mask: int) -> Iterator[tuple[int, Hashable]]:
-        """The operations that may come next, with the state after each; first to return first."""
+        """The operations that may come next, with the state after each; first to return first.
+
+        Of several that do the same only the first to return comes: an order with another one
+        here stays good when the two change places.
+        """
         state = self.states[-1]
         step = self.model.step
         operations = self.operations
         is_refusing = self.refused_by.get(state, 0) & ~mask
-        ways: list[tuple[int, int, Hashable]] = []
+        ways: dict[Hashable, tuple[int, int, Hashable]] = {}
         number = self.next[0]
         while number != self.end and (index := self.event[number]) >= 0:
             number = self.next[number]
@@ -213,14 +242,16 @@ class OrderSearch:
             if self.is_reading[index]:
                 return iter([(index, after)])
             after = self._as_seen(after)
-            if not operation.is_pending:
-                ways.append((self.return_of[index], index, after))
-            elif after is FORGOTTEN and not is_refusing:
+            returned = self.return_of[index] or self.end
+            if operation.is_pending and (
+                after == state or (after is FORGOTTEN and not is_refusing)
+            ):
                 continue
-            elif after != state and self.twin[index] & mask == self.twin[index]:
-                ways.append((self.end, index, after))
-        ways.sort(key=lambda way: way[:2])
-        return iter([(index, after) for _, index, after in ways])
+            effect = self.effects[index]
+            if effect not in ways or returned < ways[effect][0]:
+                ways[effect] = (returned, index, after)
+        ordered = sorted(ways.values(), key=lambda way: way[:2])
+        return iter([(index, after) for _, index, after in ordered])
 
     def _lift(self, index: int) -> None:
         """Take an operation's events out of the list."""

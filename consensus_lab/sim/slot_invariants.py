@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from consensus_lab.node import NodeId
-from consensus_lab.sim.invariants import require
+from consensus_lab.sim.invariants import InvariantViolation, require
 
 if TYPE_CHECKING:
     from consensus_lab.sim.engine import Engine
@@ -82,8 +82,9 @@ class SlotInvariants:
         if memory is None or memory.incarnation != process.incarnation:
             memory = self._memories[node_id] = _Memory(process.incarnation, view)
         log = view.log
-        detail = f"promised {memory.promised} and then {log.promised}"
-        require(log.promised >= memory.promised, "ballots never go back", node_id, detail)
+        if log.promised < memory.promised:
+            detail = f"promised {memory.promised} and then {log.promised}"
+            raise InvariantViolation("ballots never go back", node_id, detail)
         memory.promised = log.promised
         self._check_accepted(node_id, log, memory)
         if log.chosen_index != memory.chosen_index:
@@ -102,9 +103,9 @@ class SlotInvariants:
                 continue
             ballot, value = entry.ballot, entry.value
             known = self.proposed.setdefault((slot, ballot), value)
-            detail = f"slot {slot} has {value!r} under {ballot}, elsewhere {known!r}"
-            same = known is value or known == value
-            require(same, "one value per ballot", node_id, detail)
+            if known is not value and known != value:
+                detail = f"slot {slot} has {value!r} under {ballot}, elsewhere {known!r}"
+                raise InvariantViolation("one value per ballot", node_id, detail)
         memory.seen = seen
 
     def _check_chosen(self, engine: Engine, node_id: NodeId, log: Any, memory: _Memory) -> None:
@@ -118,8 +119,9 @@ class SlotInvariants:
                 self.chosen[slot] = value
                 self._check_on_disks(engine, node_id, slot, value, memory)
             known = self.chosen[slot]
-            detail = f"slot {slot} has {value!r}, elsewhere {known!r}"
-            require(known is value or known == value, "one value per slot", node_id, detail)
+            if known is not value and known != value:
+                detail = f"slot {slot} has {value!r}, elsewhere {known!r}"
+                raise InvariantViolation("one value per slot", node_id, detail)
         memory.chosen_index = now
 
     def _check_on_disks(

@@ -103,6 +103,7 @@ class _Run:
         self.trace = trace
         self.source = stream(plan.seed, "swarm", "run")
         self.asked = 0
+        self.drifting = {f.node for f in plan.faults if isinstance(f, fault_kinds.ClockFault)}
         applied = AppliedInOrder()
         self.engine = Engine(
             make_node, plan.servers, seed=plan.seed, links=plan.link,
@@ -129,7 +130,11 @@ class _Run:
         engine.fault("leader-" + fault.kind, leader)
         for number in range(fault.burst):
             self._ask(Put(f"burst{number}", f"{engine.now};"), leader)
-        self._probe(leader, fault.probes)
+        key = f"k{self.source.randrange(self.plan.workload.keys_count)}"
+        self._probe(leader, key, fault.probes)
+        if fault.drift_ppm:
+            engine.set_clock(leader, drift_ppm=fault.drift_ppm)
+            self.drifting.add(leader)
         if fault.kind == "crash":
             engine.crash(leader)
             engine.at(fault.until_ns, lambda: engine.restart(leader))
@@ -147,18 +152,18 @@ class _Run:
         self.asked += 1
         self.clients.ask(request, node_id=node_id, request_id=("asked", self.asked))
 
-    def _probe(self, leader: NodeId, left: int) -> None:
-        """Ask the struck leader and two others for a key, and again a little later."""
+    def _probe(self, leader: NodeId, key: str, left: int) -> None:
+        """Read a key at the struck leader and elsewhere, write it elsewhere, and again later."""
         if left == 0:
             return
-        engine, source, plan = self.engine, self.source, self.plan
-        key = f"k{source.randrange(plan.workload.keys_count)}"
-        for server in (leader, source.choice(plan.servers), source.choice(plan.servers)):
-            self._ask(Get(key), server)
+        engine, source = self.engine, self.source
+        others = [server for server in self.plan.servers if server != leader] or [leader]
         if left % 4 == 0:
-            self._ask(Put(key, f"probe{self.asked};"), source.choice(plan.servers))
-        later_ns = engine.now + 1 + source.randrange(plan.timeout_ns // 2)
-        engine.at(later_ns, partial(self._probe, leader, left - 1))
+            self._ask(Put(key, f"probe{self.asked};"), source.choice(others))
+        self._ask(Get(key), leader)
+        self._ask(Get(key), source.choice(others))
+        later_ns = engine.now + 1 + source.randrange(self.plan.timeout_ns // 4)
+        engine.at(later_ns, partial(self._probe, leader, key, left - 1))
 
     def _change(self, number: int, change: Change) -> None:
         leader = self.leader()
@@ -183,9 +188,8 @@ class _Run:
         engine = self.engine
         for server in self.plan.servers:
             engine.restart(server)
-        for fault in self.plan.faults:
-            if isinstance(fault, fault_kinds.ClockFault):
-                engine.set_clock(fault.node, drift_ppm=0)
+        for server in sorted(self.drifting):
+            engine.set_clock(server, drift_ppm=0)
 
     def _reads_every_key(self) -> bool:
         """Ask for every key until all are answered; False when the time is over first."""

@@ -38,7 +38,9 @@ class LeaderFault(NamedTuple):
     burst : int
         So many commands are handed to the leader just then: a tail that may never be committed.
     probes : int
-        So many times afterwards it and two others are asked for a key: where stale reads show.
+        So many times afterwards it and another are asked for a key: where stale reads show.
+    drift_ppm : int
+        Its clock runs so much faster (or slower, below 0) from then on.
     """
 
     kind: str
@@ -46,6 +48,7 @@ class LeaderFault(NamedTuple):
     until_ns: int
     burst: int = 0
     probes: int = 0
+    drift_ppm: int = 0
 
 
 class Change(NamedTuple):
@@ -269,14 +272,16 @@ def _clocks(
 
 
 def _draw_leader_faults(source: random.Random, calm_ns: int) -> list[LeaderFault]:
-    if source.random() < 0.4:
+    if source.random() < 0.3:
         return []
     every_ms = source.choice((400, 1_000, 3_000))
+    has_slow_clocks = source.random() < 0.5
     return [
         LeaderFault(
-            source.choice(("crash", "isolate", "mute", "deaf")), at_ns,
-            _until(source, at_ns, calm_ns), source.choice((0, 0, 3, 20)),
-            source.choice((0, 0, 5, 20)),
+            source.choice(("crash", "isolate", "isolate", "mute", "deaf")), at_ns,
+            min(calm_ns, at_ns + _ms(source, 1, source.choice((100, 500, 3_000)))),
+            source.choice((0, 0, 3, 20)), source.choice((0, 20)),
+            source.choice((0, 0, -300_000)) if has_slow_clocks else 0,
         )
         for at_ns in _draw_times(source, calm_ns, every_ms)
     ]  # fmt: skip

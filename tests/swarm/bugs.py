@@ -16,14 +16,14 @@ from unittest.mock import patch
 
 from consensus_lab.client import Sessions
 from consensus_lab.kv import KeyValueStore, StoreSnapshot
-from consensus_lab.node import Disk, Effects, NodeId, Persist
-from consensus_lab.raft import election, quorum, read_index, sending
+from consensus_lab.node import Disk, Effects, NodeId, Persist, Send
+from consensus_lab.raft import election, quorum, read_index, replication, sending
 from consensus_lab.raft.config import ReadMode
 from consensus_lab.raft.core import RaftCore
 from consensus_lab.raft.disk import HARD_STATE
 from consensus_lab.raft.entries import NONE, Entries, HardState, Snapshot
 from consensus_lab.raft.log import RaftLog
-from consensus_lab.raft.messages import MsgVote, MsgVoteResp, Role
+from consensus_lab.raft.messages import MsgHeartbeat, MsgVote, MsgVoteResp, Role
 from consensus_lab.raft.node import RaftNode
 from consensus_lab.sim.streams import stream
 from consensus_lab.sim.swarm import SwarmProtocol
@@ -197,16 +197,20 @@ class TruncatesAlways(RaftLog):
         self.handed_out = min(self.handed_out, index)
 
 
-class CommitsUnmatched(RaftLog):
-    """Takes over the leader's commit index for entries that this append said nothing about."""
+class CommitsWhatItHas(RaftLog):
+    """Takes a commit index as far as the log reaches, instead of trusting that it does."""
 
     __slots__ = ()
 
-    def maybe_append(self, index: int, log_term: int, commit: int, entries: Entries) -> int | None:
-        last = super().maybe_append(index, log_term, commit, entries)
-        if last is not None:
-            self.commit_to(min(commit, self.last_index))
-        return last
+    def commit_to(self, index: int) -> bool:
+        return super().commit_to(min(index, self.last_index))
+
+
+def beats_with_full_commit(core: RaftCore, context: object) -> None:
+    """Heartbeats carry the whole commit index, not only what the follower is known to hold."""
+    for node_id, _ in core.peers:
+        beat = MsgHeartbeat(core.node_id, core.term, core.log.committed, context)
+        core.messages.append(Send(node_id, beat))
 
 
 class ComparesLengthOnly(RaftLog):
@@ -413,14 +417,18 @@ BUGS = (
     ),
     Bug(
         "truncates-on-every-append", "Only a conflict truncates (Raft Fig. 2, AppendEntries 3).",
-        UNSAFE,
+        (*UNSAFE, "error: AssertionError: commit beyond the log"),
         node_class=_node_with(TruncatesAlways),
     ),
     Bug(
-        "commits-beyond-what-matched",
-        "The commit index goes to the last new entry at most (Raft Fig. 2, AppendEntries 5).",
+        "heartbeat-commits-unmatched",
+        "A commit index goes to what is known to match at most (Raft Fig. 2, AppendEntries 5).",
         UNSAFE,
-        node_class=_node_with(CommitsUnmatched),
+        node_class=_node_with(CommitsWhatItHas),
+        replaced=(
+            (replication, "broadcast_heartbeat", beats_with_full_commit),
+            (read_index, "broadcast_heartbeat", beats_with_full_commit),
+        ),
     ),
     Bug(
         "applies-uncommitted", "Only committed entries are applied (§5.3).",

@@ -118,7 +118,7 @@ def raft_config(plan: Plan) -> RaftConfig:
         tick_ns=plan.timeout_ns // ticks,
         election_timeout_range_ns=drawn,
         pre_vote=source.random() < 0.7,
-        check_quorum=source.random() < 0.7,
+        check_quorum=source.random() < 0.5,
         append_size_bytes_max=source.choice((0, 100, 1 << 20)),
         inflight_messages_max=source.choice((1, 4, 256)),
         forwards_proposals=source.random() < 0.9,
