@@ -26,6 +26,9 @@ from consensus_lab.paxos.multi_proposing import count_accepted, on_accept, propo
 from consensus_lab.paxos.multi_rounds import leave_if_removed, on_heartbeat, serve_reads
 from consensus_lab.paxos.multi_state import LEADER, State
 
+CATCH_UP_PAUSE_MAX = 63
+"""Most heartbeats between two questions for the same slot."""
+
 
 def advance(state: State) -> Effects:
     """Let chosen slots take effect, answer clients, and go on with what that makes possible."""
@@ -110,6 +113,8 @@ def receive_heartbeat(state: State, sender: NodeId, message: Heartbeat) -> Effec
     if not is_current:
         return effects
     effects += learn_chosen(state, message.ballot, message.chosen_index)
+    if state.log.chosen_index >= message.chosen_index or _must_wait_for_answer(state):
+        return effects
     return effects + _ask_for_more(state, sender, message.chosen_index)
 
 
@@ -117,6 +122,23 @@ def _ask_for_more(state: State, who: NodeId, chosen_index: Slot) -> Effects:
     if state.log.chosen_index >= chosen_index:
         return []
     return [Send(who, CatchUp(state.log.chosen_index + 1))]
+
+
+def _must_wait_for_answer(state: State) -> bool:
+    """True while an earlier question may still be answered: a snapshot takes its time.
+
+    The pause doubles with each question for the same slot, so a large snapshot on a slow line is
+    not sent again and again.
+    """
+    first_slot = state.log.chosen_index + 1
+    if first_slot != state.catch_up_slot:
+        state.catch_up_slot, state.catch_up_pause, state.catch_up_left = first_slot, 1, 0
+    if state.catch_up_left > 0:
+        state.catch_up_left -= 1
+        return True
+    state.catch_up_left = state.catch_up_pause
+    state.catch_up_pause = min(2 * state.catch_up_pause + 1, CATCH_UP_PAUSE_MAX)
+    return False
 
 
 def on_catch_up(state: State, sender: NodeId, message: CatchUp) -> Effects:

@@ -23,7 +23,7 @@ from consensus_lab.node import (
 from consensus_lab.paxos.multi_clients import Clients
 from consensus_lab.paxos.multi_leader import Leadership
 from consensus_lab.paxos.multi_lease import Lease
-from consensus_lab.paxos.multi_messages import NO_BALLOT, Ballot, Forward
+from consensus_lab.paxos.multi_messages import NO_BALLOT, Ballot, Forward, Slot
 from consensus_lab.paxos.multi_parameters import MultiPaxosParameters
 from consensus_lab.paxos.multi_reads import Reads
 from consensus_lab.paxos.multi_replica import Replica
@@ -66,6 +66,9 @@ class State:
         A leader was heard within the last election timeout.
     is_batch_waiting : bool
         The batch timer runs: commands wait for company.
+    catch_up_slot, catch_up_pause, catch_up_left : int
+        The slot that was asked for last, the heartbeats to wait before asking for it again, and
+        how many of them are left.
     """
 
     def __init__(
@@ -95,6 +98,9 @@ class State:
         self.probe_granted: set[NodeId] = set()
         self.is_granting = False
         self.is_batch_waiting = False
+        self.catch_up_slot: Slot = 0
+        self.catch_up_pause = 0
+        self.catch_up_left = 0
 
     @property
     def own(self) -> Leadership:

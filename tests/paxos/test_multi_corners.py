@@ -9,9 +9,11 @@ from consensus_lab.node import Reply, Send
 from consensus_lab.paxos.multi_messages import (
     Accept,
     Accepted,
+    Answer,
     Ballot,
     CatchUp,
     Entry,
+    Forward,
     Heartbeat,
     HeartbeatReply,
     InstallSnapshot,
@@ -165,6 +167,7 @@ def test_a_second_copy_takes_no_slot() -> None:
     assert accepts_to(hand.carry_out(hand.node.submit(A, 0))) == {}
     hand.tell(2, Accepted(hand.node.own.ballot, 1))
     assert hand.carry_out(hand.node.submit(A, 0)) == [Reply("a", None)]
+    assert hand.tell(3, Forward(A)) == [Send(3, Answer("a", None))]
 
 
 def test_an_accept_for_a_chosen_slot_changes_nothing() -> None:

@@ -9,11 +9,11 @@ import pytest
 from consensus_lab.client import Request
 from consensus_lab.paxos.multi_log import SLOT
 from consensus_lab.paxos.multi_messages import Forward
-from consensus_lab.sim.links import Link
+from consensus_lab.sim.links import Bandwidth, Link, Links
 from consensus_lab.sim.models import Append, Get
 from consensus_lab.sim.process import Host
 from consensus_lab.sim.trace import Trace
-from tests.paxos.multi_cluster import MS, Cluster, parameters
+from tests.paxos.multi_cluster import MS, Cells, Cluster, parameters
 
 
 def filled(count: int, **others: Any) -> Cluster:
@@ -57,6 +57,35 @@ def test_a_replica_that_lags_behind_the_trimmed_log_gets_the_snapshot() -> None:
     assert kinds(trace, 1, 3).count("InstallSnapshot") == 1
     assert cluster.engine.nodes[3].log.chosen_index == 105
     cluster.check_replicas_agree()
+
+
+def test_a_large_snapshot_on_a_slow_line_is_not_sent_again_and_again() -> None:
+    """It takes 40 heartbeats; who waits for it asks six times, not 40."""
+
+    class Large(Cells):
+        def snapshot(self) -> Any:
+            return SizedState(super().snapshot())
+
+    class SizedState(tuple):
+        size_bytes = 800_000
+
+    trace = Trace()
+    line = Bandwidth(upload_bytes_per_s=1_000_000)
+    settings = parameters(snapshot_entries=5, catch_up_entries=0)
+    links = Links(Link(MS), bandwidth={1: line})
+    cluster = Cluster(settings, first=1, links=links, machine=Large, trace=trace)
+    cluster.elect()
+    cluster.engine.crash(3)
+    for number in range(12):
+        cluster.put(1, "k", number, name=number)
+    cluster.run_ms(2000)
+    asked = kinds(trace, 3, 1).count("CatchUp")
+    cluster.engine.restart(3)
+    cluster.engine.run(
+        until_ns=cluster.engine.now + 20_000 * MS, until=lambda: cluster.count("install") > 0
+    )
+    assert cluster.count("install") == 1
+    assert kinds(trace, 3, 1).count("CatchUp") - asked <= 6
 
 
 def test_the_log_on_disk_is_trimmed() -> None:
