@@ -102,6 +102,25 @@ class MultiPaxosNode(State):
         A fresh one; commands take effect on it in slot order.
     source : RandomSource
         For election timeouts, as `random.Random`.
+
+    Examples
+    --------
+    >>> import random
+    >>> from consensus_lab.client import Request
+    >>> from consensus_lab.kv import KeyValueStore, Put
+    >>> from consensus_lab.paxos.multi_parameters import MultiPaxosParameters
+    >>> from consensus_lab.paxos.quorum import Quorums
+    >>> from consensus_lab.sim.engine import Engine
+    >>> parameters = MultiPaxosParameters(Quorums((1, 2, 3)))
+    >>> engine = Engine(lambda node_id, disk: MultiPaxosNode(
+    ...     node_id, disk, parameters=parameters, machine=KeyValueStore(),
+    ...     source=random.Random(node_id)), (1, 2, 3), seed=1)
+    >>> engine.submit(1, Request("first", Put("foo", "bar")))
+    >>> engine.on_reply = lambda node_id, reply, now: print(reply)
+    >>> _ = engine.run(until_ns=5_000_000_000)
+    Reply(request_id='first', result=PutResult(revision=2))
+    >>> sorted(node.role for node in engine.nodes.values())
+    ['follower', 'follower', 'leader']
     """
 
     def start(self, now: int) -> Effects:
