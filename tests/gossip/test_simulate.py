@@ -6,8 +6,10 @@ import math
 import networkx
 import numpy
 import pytest
+from numba import njit
 
 from consensus_lab.gossip import simulate as module
+from consensus_lab.gossip.blocks import lacks_transactions
 from consensus_lab.gossip.chance import chance_key, chance_threshold, lacks
 from consensus_lab.gossip.mining import Schedule, draw_schedule
 from consensus_lab.gossip.simulate import simulate
@@ -206,13 +208,12 @@ def test_summaries_agree_with_the_full_arrays():
 
 def test_missing_transactions_are_drawn_alike_at_both_speeds():
     """The compiled keyed draw is `streams.keyed_draw`."""
-    from consensus_lab.gossip.blocks import lacks_transactions
-
+    entry = njit(lambda *draw: lacks_transactions(*draw))
     key, threshold = chance_key(5), chance_threshold(0.4)
     for node in range(40):
         draw = lacks(5, 0.4, node)
         for number in range(1, 20):
-            fast = lacks_transactions(numpy.uint64(key), numpy.uint64(threshold), node, number)
+            fast = entry(numpy.uint64(key), numpy.uint64(threshold), node, number)
             assert fast == draw(number)
 
 

@@ -6,20 +6,21 @@ import numpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 
-from consensus_lab.gossip.compiled import compiled
 from consensus_lab.gossip.wheel import HIGH, LOW, TIME, WHAT, advance, grown, new_wheel, push
 
 NEVER = 1 << 61
+entry = njit(error_model="numpy", _nrt=False)
 
 
-@compiled
+@entry
 def push_one(wheel, time, what):
     """An entry point for Python."""
     push(wheel, time, what)
 
 
-@compiled
+@entry
 def pop_one(wheel, limit, out):
     """The next event before the limit, into `out`; its second entry is -1 for none."""
     out[1] = -1

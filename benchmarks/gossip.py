@@ -1,0 +1,117 @@
+"""How fast the gossip path is, measured: `python benchmarks/gossip.py [--quick]`.
+
+Prints deliveries (nodes x blocks, the miner's own included) per CPU second of this process, after
+one small run that loads or compiles the kernels: by number of nodes, by relay protocol, for a
+stretch of a year of Bitcoin, for SimBlock's three workloads, and for the race of pools alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections.abc import Callable
+
+from consensus_lab import data
+from consensus_lab.gossip import simblock
+from consensus_lab.gossip.mining import draw_schedule
+from consensus_lab.gossip.pool_race import pool_race
+from consensus_lab.gossip.simulate import simulate
+from consensus_lab.nakamoto.relay_options import PROTOCOLS, Relay, Validation
+from consensus_lab.network import topology
+from consensus_lab.network.arrays import Network, from_graph
+
+BITCOIN_NODES = 13_870
+YEAR_BLOCKS = 52_560
+VALIDATION = Validation(0, 10_000_000)
+WORKLOADS = {"A": (600, 1000), "B": (6000, 100), "C": (BITCOIN_NODES, 100)}
+
+
+def cpu_s(action: Callable[[], object]) -> tuple[float, object]:
+    """CPU seconds of this process, and what came out."""
+    begin = time.process_time()
+    outcome = action()
+    return time.process_time() - begin, outcome
+
+
+def network_of(n: int) -> Network:
+    """Bitcoin's shape at that size, SimBlock's 2019 tables."""
+    return from_graph(topology.bitcoin(n, seed=1), seed=1)
+
+
+def by_size(sizes: list[int], deliveries: int) -> None:
+    """The curve over numbers of nodes: cost per block and per link."""
+    print("nodes     M deliveries/s  ms/block  ns/link  memory MB")
+    for n in sizes:
+        network = network_of(n)
+        schedule = draw_schedule(network, n_blocks=max(10, deliveries // n), seed=1)
+        spent, race = cpu_s(lambda: simulate(network, schedule, validation=VALIDATION))  # noqa: B023
+        per_block = spent / schedule.n_blocks
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        print(
+            f"{n:8d}  {race.deliveries / spent / 1e6:14.2f}  {per_block * 1e3:8.2f}"
+            f"  {per_block / network.n_links * 1e9:7.0f}  {memory:9d}"
+        )
+
+
+def by_protocol(network: Network, n_blocks: int) -> None:
+    """Every relay protocol on the same blocks."""
+    schedule = draw_schedule(network, n_blocks=n_blocks, seed=1)
+    print("relay          M deliveries/s  events/delivery  p50 s")
+    for protocol in PROTOCOLS:
+        relay = Relay(protocol, missing_chance=0.1)
+        spent, race = cpu_s(lambda: simulate(network, schedule, relay=relay, validation=VALIDATION))  # noqa: B023
+        print(
+            f"{protocol:14s} {race.deliveries / spent / 1e6:14.2f}"
+            f"  {race.events / race.deliveries:15.2f}  {race.delay_quantile_s(0.5):5.2f}"
+        )
+
+
+def year(network: Network, n_blocks: int) -> None:
+    """What a year costs, from a stretch of it."""
+    schedule = draw_schedule(network, n_blocks=n_blocks, seed=2)
+    spent, race = cpu_s(lambda: simulate(network, schedule, validation=VALIDATION))
+    print(
+        f"{n_blocks} blocks at {network.n_nodes} nodes: {spent:.1f} CPU s, a year of"
+        f" {YEAR_BLOCKS} blocks {spent * YEAR_BLOCKS / n_blocks:.0f} CPU s;"
+        f" stale rate {race.stale_rate():.4f}"
+    )
+
+
+def simblock_workloads() -> None:
+    """SimBlock's model and settings, network and outputs included."""
+    for name, (n, height) in WORKLOADS.items():
+        settings = simblock.Settings(n_nodes=n, end_height=height)
+        spent, outcome = cpu_s(lambda: simblock.simulate(settings, seed=1))  # noqa: B023
+        print(
+            f"SimBlock {name} ({n} x {height}): {outcome.deliveries / spent / 1e6:.2f} M/s,"
+            f" {spent:.2f} CPU s, mean delay {outcome.delay_mean_s():.3f} s"
+        )
+
+
+def pools(n_blocks: int) -> None:
+    """Sixteen pools of 2016, ten seconds apart."""
+    rows = data.rows("network/pool_hash_shares.csv")
+    shares = [float(row["hash_share"]) for row in rows if row["network"] == "bitcoin_2016"]
+    pool_race(shares, 10.0, n_blocks=10)
+    spent, race = cpu_s(lambda: pool_race(shares, 10.0, n_blocks=n_blocks))
+    print(f"pools alone: {n_blocks / spent / 1e6:.1f} M blocks/s; stale {race.stale_rate():.4f}")
+
+
+def main() -> None:
+    """Run everything and print it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a tenth of everything")
+    share = 10 if parser.parse_args().quick else 1
+    simulate(network_of(50), draw_schedule(network_of(50), n_blocks=2), validation=VALIDATION)
+    simblock.simulate(simblock.Settings(n_nodes=50, end_height=2))
+    simblock_workloads()
+    pools(4_000_000 // share)
+    network = network_of(BITCOIN_NODES)
+    year(network, 2000 // share)
+    by_protocol(network, 100 // share)
+    by_size([1000, 3000, 10_000, 30_000, 100_000][: 5 if share == 1 else 3], 4_000_000 // share)
+
+
+if __name__ == "__main__":
+    main()
