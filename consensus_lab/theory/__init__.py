@@ -80,6 +80,7 @@ _MODULES = {
         "fanout_everyone_probability",
         "fanout_reached_fraction",
         "harmonic_number",
+        "nodes_for_share",
         "random_graph_first_passage_leading_order",
         "random_regular_flooding_leading_order",
         "random_regular_mean_hops",

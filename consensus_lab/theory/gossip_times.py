@@ -132,10 +132,27 @@ def complete_graph_share_time(n_nodes: int, *, share: float) -> float:
 
 
 def nodes_for_share(n_nodes: int, share: float) -> int:
-    """Smallest number of nodes that is at least that share of them, in exact decimal arithmetic."""
+    """Smallest number of nodes that is at least a share of them.
+
+    Parameters
+    ----------
+    n_nodes : int
+        At least 0.
+    share : float
+        In [0, 1]; a product that is whole up to rounding (0.99 * 100) counts as whole.
+
+    Returns
+    -------
+    int
+        ceil(share * n).
+
+    Examples
+    --------
+    >>> nodes_for_share(99, 0.5), nodes_for_share(100, 0.99)
+    (50, 99)
+    """
     whole = count("n_nodes", n_nodes)
     part = probability("share", share)
-    # 0.99 * 100 is 99.00000000000001 for some floats: forgive a relative rounding error.
     return math.ceil(part * whole * (1.0 - 1e-12))
 
 

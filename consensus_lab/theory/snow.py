@@ -219,7 +219,8 @@ def slush(n_nodes: int, *, k: int, alpha: int, start_red: int) -> SlushOutcome:
     Returns
     -------
     SlushOutcome
-        Exact to rounding.  Some slowly drifting settings have astronomically long times.
+        Exact to rounding.  Some slowly drifting settings have astronomically long times; small
+        networks can also swap their colours for ever (infinite time).
 
     Examples
     --------
@@ -234,9 +235,26 @@ def slush(n_nodes: int, *, k: int, alpha: int, start_red: int) -> SlushOutcome:
     if start in (0, n):
         return SlushOutcome(0.0, start / n)
     rows = np.array([_slush_row(n, red, size, needed) for red in range(1, n)])
-    system = np.eye(n - 1) - rows[:, 1:n]
+    between, to_ends = rows[:, 1:n], rows[:, [0, n]]
+    ending = _leading_to(between, to_ends.sum(axis=1) > 0.0)
+    endless = _leading_to(between, ~ending)
+    if not ending[start - 1]:
+        return SlushOutcome(math.inf, 0.0)
+    inner = np.ix_(ending, ending)
+    system = -between[inner]
     # The diagonal from the other entries: 1 - P(stay) loses its digits where moves are rare.
-    np.fill_diagonal(system, 0.0)
-    np.fill_diagonal(system, -system.sum(axis=1) + rows[:, 0] + rows[:, n])
-    solution = np.linalg.solve(system, np.column_stack([np.ones(n - 1), rows[:, n]]))
-    return SlushOutcome(float(solution[start - 1, 0]), float(solution[start - 1, 1]))
+    leaving = between[ending].sum(axis=1) - np.diag(between)[ending] + to_ends[ending].sum(axis=1)
+    np.fill_diagonal(system, leaving)
+    right = np.column_stack([np.ones(int(ending.sum())), to_ends[ending, 1]])
+    rounds, red = np.linalg.solve(system, right)[int(ending[: start - 1].sum())]
+    return SlushOutcome(math.inf if endless[start - 1] else float(rounds), float(red))
+
+
+def _leading_to(between: Array, targets: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """States from which some target can be reached, the targets included."""
+    found = targets
+    while True:
+        wider = found | (between[:, found].sum(axis=1) > 0.0)
+        if np.array_equal(wider, found):
+            return found
+        found = wider
