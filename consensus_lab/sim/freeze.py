@@ -18,7 +18,7 @@ from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 _ATOMS = (int, str, bytes, type(None))
-_NAMES = (FunctionType, BuiltinFunctionType, type)
+_NAMES = (BuiltinFunctionType, type)
 
 DEPTH_MAX = 200
 """Deeper nesting than this is taken for a mistake."""
@@ -76,6 +76,10 @@ def _freeze_container(value: Any, kind: type, path: list[Any]) -> Hashable:
         return (kind, bytes(value))
     if isinstance(value, random.Random):
         return (kind, value.getstate())
+    if isinstance(value, FunctionType):
+        # Made anew with each node, the same function has the same code and captured values.
+        captured = tuple(cell.cell_contents for cell in value.__closure__ or ())
+        return (kind, value.__code__, _freeze((captured, value.__defaults__), path))
     if isinstance(value, MethodType):
         return (kind, value.__func__, _freeze(value.__self__, path))
     return (kind, *((name, _freeze(part, path)) for name, part in _attributes(value)))

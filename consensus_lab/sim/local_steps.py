@@ -4,13 +4,14 @@ Theory of operation.  The same input at the same local state comes up in thousan
 states.  Local states, messages and commands are therefore numbered by their image (see
 `freeze`), and what a step leads to is remembered: a global state is a few small integers.
 
-A local state is the node, the names of the timers that it has set, and its disk.  Nodes are
-copied by pickling, or where that is impossible by `copy.deepcopy`.
+A local state is the node, the names of the timers that it has set, and its disk.  A node in that
+state is had by unpickling it; where a node cannot be pickled, because it holds a function made
+inside another, a new one is started and given all inputs again.  (`copy.deepcopy` would be wrong
+there: such a function would go on changing the node that it was made in.)
 """
 
 from __future__ import annotations
 
-import copy
 import pickle
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -78,20 +79,36 @@ class Action(NamedTuple):
     cut: int = 0
 
 
+class Input(NamedTuple):
+    """One call of a node: the method's name and its arguments."""
+
+    method: str
+    arguments: tuple[Any, ...]
+
+    def give(self, node: Node) -> list[Effect]:
+        """Call the node."""
+        effects: list[Effect] = getattr(node, self.method)(*self.arguments, NOW_NS)
+        return effects
+
+
+START = Input("start", ())
+
+
+class Origin(NamedTuple):
+    """How a node came to be in its state: the disk that it started from, and all inputs since."""
+
+    disk: tuple[tuple[Hashable, Any], ...]
+    inputs: tuple[Input, ...]
+
+
 class Local(NamedTuple):
     """A process's local state."""
 
     node: Node
     pickled: bytes | None
+    origin: Origin
     timers: tuple[str, ...]
     disk: dict[Hashable, Any]
-
-    def copy_node(self) -> Node:
-        """A node in the same state, free to be changed."""
-        if self.pickled is None:
-            return copy.deepcopy(self.node)
-        node: Node = pickle.loads(self.pickled)
-        return node
 
 
 class Outcome(NamedTuple):
@@ -168,27 +185,44 @@ class LocalSteps:
     def boot(self, place: int, disk: Mapping[Hashable, Any]) -> Outcome:
         """Start a process from its disk; nothing else is left of it."""
         node = self.make_node(self.ids[place], dict(disk))
-        step = _Step(self, place, node, set(), dict(disk))
-        step.take(lambda node: node.start(NOW_NS))
+        origin = Origin(tuple(disk.items()), ())
+        step = _Step(self, place, node, origin, set(), dict(disk))
+        step.take(START)
         return step.outcome()._replace(crashed_after=0)
 
     def _carry_out(self, local: int, action: Action) -> tuple[Outcome, ...]:
         entry, place, what = self.locals[local], action.place, action.what
         if action.event == "crash":
             return (self.boot(place, entry.disk),)
-        step = _Step(self, place, entry.copy_node(), set(entry.timers), dict(entry.disk))
+        node, timers, disk = self._node_like(place, entry), set(entry.timers), dict(entry.disk)
+        step = _Step(self, place, node, entry.origin, timers, disk)
         if action.event == "timer":
             step.timers.discard(what)
-            step.take(lambda node: node.timer(what, NOW_NS))
+            step.take(Input("timer", (what,)))
         elif action.event == "submit":
-            step.take(lambda node: node.submit(self.commands[what], NOW_NS))
+            step.take(Input("submit", (self.commands[what],)))
         else:
             sender, _, message = self.envelopes[what]
-            step.take(lambda node: node.receive(sender, message, NOW_NS))
+            step.take(Input("receive", (sender, message)))
         return (step.outcome(), *step.crashes)
 
+    def _node_like(self, place: int, entry: Local) -> Node:
+        """A node in this state, free to be changed."""
+        if entry.pickled is not None:
+            node: Node = pickle.loads(entry.pickled)
+            return node
+        node = self.make_node(self.ids[place], dict(entry.origin.disk))
+        for given in entry.origin.inputs:
+            given.give(node)
+        return node
+
     def local_number(
-        self, place: int, node: Node, timers: set[str], disk: dict[Hashable, Any]
+        self,
+        place: int,
+        node: Node,
+        origin: Origin,
+        timers: set[str],
+        disk: dict[Hashable, Any],
     ) -> int:
         """The number of a local state."""
         ordered = tuple(sorted(timers))
@@ -196,7 +230,7 @@ class LocalSteps:
         number = self._numbers.get(image)
         if number is None:
             number = self._numbers[image] = len(self.locals)
-            self.locals.append(Local(node, _pickled(node), ordered, disk))
+            self.locals.append(Local(node, _pickled(node), origin, ordered, disk))
             # Symmetry looks at the image without the place, which it knows.
             self.local_images.append(image[1:])
         return number
@@ -234,6 +268,7 @@ class _Step:
         steps: LocalSteps,
         place: int,
         node: Node,
+        origin: Origin,
         timers: set[str],
         disk: dict[Hashable, Any],
     ) -> None:
@@ -241,6 +276,8 @@ class _Step:
         self.place = place
         self.own_id = steps.ids[place]
         self.node = node
+        self.origin = origin
+        self.given: list[Input] = []
         self.timers = timers
         self.disk = disk
         self.sent: list[int] = []
@@ -251,20 +288,25 @@ class _Step:
         self._own: list[Message] = []
         self._is_visible = False
 
-    def take(self, give: Callable[[Node], list[Effect]]) -> None:
+    def take(self, given: Input) -> None:
         """Hand the input to the node, then what it sends itself if that comes at once."""
         try:
-            self._perform(give(self.node))
+            self._give(given)
             while self._own:
-                self._perform(self.node.receive(self.own_id, self._own.pop(0), NOW_NS))
+                self._give(Input("receive", (self.own_id, self._own.pop(0))))
         except AssertionError as error:
             self.failure = f"process {int(self.own_id)} fails an assertion: {error}"
 
     def outcome(self) -> Outcome:
         """What the step led to."""
-        local = self.steps.local_number(self.place, self.node, self.timers, self.disk)
+        origin = Origin(self.origin.disk, (*self.origin.inputs, *self.given))
+        local = self.steps.local_number(self.place, self.node, origin, self.timers, self.disk)
         decided, effects = tuple(self.decided), tuple(self.effects)
         return Outcome(local, tuple(self.sent), decided, effects, failure=self.failure)
+
+    def _give(self, given: Input) -> None:
+        self.given.append(given)
+        self._perform(given.give(self.node))
 
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:

@@ -6,12 +6,13 @@ import random
 
 import pytest
 
-from consensus_lab.node import Note
+from consensus_lab.node import CancelTimer, Note
 from consensus_lab.paxos.election import Timing
 from consensus_lab.paxos.group import Group
 from consensus_lab.paxos.messages import (
     Accept,
     Accepted,
+    Alive,
     Ask,
     Forward,
     Learn,
@@ -238,6 +239,18 @@ def test_two_that_both_take_themselves_for_distinguished_do_no_harm():
     engine.run(until_ns=3 * SECOND_NS)
     assert set(chosen(engine)) == set(ids) and len(set(chosen(engine).values())) == 1
     assert not engine.nodes[3].leads
+
+
+def test_a_proposer_that_is_no_longer_distinguished_stops_and_forwards():
+    node = process(2, elected((1, 2, 3)))
+    node.start(0)
+    node.timer("silent:1", 0)
+    node.submit(Propose("x"), 0)
+    assert node.leads and node.proposer.is_active
+    effects = node.receive(1, Alive(), 0)
+    assert not node.leads and not node.proposer.is_active
+    assert CancelTimer("proposal") in effects and (1, Forward("x")) in sends(effects)
+    assert node.timer("proposal", 0) == node.timer("back-off", 0) == []
 
 
 def test_messages_that_break_a_rule_are_noted_and_do_nothing():

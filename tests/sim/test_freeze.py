@@ -105,6 +105,16 @@ def test_cycles_bound_methods_and_generators_of_randomness():
     assert freeze(thing) != image
 
 
+def test_functions_made_anew_are_alike_when_their_code_and_what_they_captured_are():
+    def make(captured, default=0):
+        return lambda x, y=default: (captured, x, y)
+
+    assert freeze(make(1)) == freeze(make(1))
+    assert freeze(make(1)) != freeze(make(2))
+    assert freeze(make(1, 0)) != freeze(make(1, 5))
+    assert freeze(make) != freeze(typed)
+
+
 def test_renaming_moves_processes_and_no_other_integers():
     state = Thing(leader=Peer(1), term=1, votes={Peer(1), Peer(2)}, log=[(Peer(2), 2)])
     swapped = Thing(leader=Peer(2), term=1, votes={Peer(2), Peer(1)}, log=[(Peer(1), 2)])

@@ -183,6 +183,23 @@ def _all(model: World) -> list:
     return list(found)
 
 
+def test_a_node_that_holds_a_function_of_its_own_is_not_mixed_up_with_its_copies():
+    """It cannot be pickled, and what it holds changes the node that it was made in."""
+
+    class Own(Scripted):
+        def __init__(self, node_id, disk, script, *, keeps):
+            super().__init__(node_id, disk, script, keeps=keeps)
+            self.note = lambda text: self.got.append(text)
+
+        def receive(self, sender, message, now):
+            self.note(message.text)
+            return []
+
+    script = {(1, "start"): words(2, *"abc")}
+    own = World(lambda i, d: Own(i, d, script, keeps=False), [1, 2])
+    assert explore(own).states == explore(world(script, keeps=True)).states == 1 + 3 + 6 + 6
+
+
 def test_agreement_and_assertions_are_watched():
     script = {(1, "a"): [Apply(0, "x")], (2, "b"): [Apply(0, "y")], (1, "start"): words(1, "a"),
               (2, "start"): words(2, "b")}  # fmt: skip
