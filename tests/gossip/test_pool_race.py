@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from consensus_lab import data
 from consensus_lab.gossip.mining import draw_schedule
 from consensus_lab.gossip.pool_race import pool_race, race_of_schedule
 from consensus_lab.gossip.simulate import simulate
@@ -76,6 +77,24 @@ def test_two_equal_miners_fork_as_the_closed_form_says():
     ).stale_rate()
     expected = delay_s / (2 * interval_s)
     assert abs(rate - expected) < 4 * math.sqrt(expected / n_blocks) + expected**2
+
+
+@pytest.mark.parametrize("row", data.rows("network/published/cpr_honest_clique10_nakamoto.csv"))
+def test_ten_pools_agree_with_another_simulator(row):
+    """pkel/cpr: hash power 1 to 10, delays uniform from 0.5 to 1.5 s; four sigma of both samples.
+
+    They draw a delay per message, here one per pair of pools: the mean, which the rate follows to
+    first order, is the same.
+    """
+    n_blocks, interval_s = 400_000, float(row["block_interval_s"])
+    delay_s = numpy.random.default_rng(1).uniform(0.5, 1.5, (10, 10))
+    delay_s += 1.0 - delay_s[~numpy.eye(10, dtype=bool)].mean()
+    rate = pool_race(
+        numpy.arange(1, 11), delay_s, n_blocks=n_blocks, block_interval_s=interval_s, seed=7
+    ).stale_rate()
+    theirs, their_blocks = float(row["stale_rate"]), int(row["blocks_mined"])
+    sigma = math.sqrt(rate / n_blocks + rate / their_blocks)
+    assert abs(rate - theirs) < 4 * sigma
 
 
 def test_a_single_pool_never_loses_a_block():
