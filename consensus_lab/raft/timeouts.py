@@ -4,7 +4,8 @@ Theory of operation.  The core counts ticks.  With `Ticks` a timer goes off each
 core does the rest; election timeouts are whole ticks, redrawn when the role or term changes
 (etcd-io/raft).  With `Timeouts` the core's count is only told whether the least timeout has
 passed; an election timeout is drawn from a continuous range each time a leader is heard or a vote
-given (Raft §5.2, §9.3).
+given (Raft §5.2, §9.3).  A refused candidate's higher term is taken over, but the timer runs on:
+who could win must not be held up by who cannot (unlike etcd, whose count starts anew).
 
 The first tick comes after a random part of `tick_ns`, for nodes do not start in step.
 """
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from consensus_lab.node import CancelTimer, Effects, SetTimer
 from consensus_lab.raft.config import RaftConfig
+from consensus_lab.raft.entries import NONE
 from consensus_lab.raft.messages import MsgBeat, MsgCheckQuorum, MsgHup, MsgSnapStatus
 from consensus_lab.raft.progress import ProgressState
 
@@ -54,7 +56,9 @@ class Ticks:
 class Timeouts:
     """Election timeouts from a continuous range, and heartbeats at an interval of their own."""
 
-    __slots__ = ("_config", "_heard_ns", "_high_ns", "_low_ns", "_random_source", "_was_leader")
+    __slots__ = (
+        "_config", "_heard_ns", "_high_ns", "_low_ns", "_random_source", "_term", "_was_leader",
+    )  # fmt: skip
 
     def __init__(self, config: RaftConfig, random_source: RandomSource) -> None:
         assert config.election_timeout_range_ns is not None
@@ -62,6 +66,7 @@ class Timeouts:
         self._config = config
         self._random_source = random_source
         self._heard_ns = 0
+        self._term = 0
         self._was_leader = False
 
     def start(self, now: int) -> Effects:
@@ -76,6 +81,7 @@ class Timeouts:
 
     def before(self, core: RaftCore, now: int) -> None:
         """Tell the core whether the least timeout has passed; 0 would mean "just now"."""
+        self._term = core.term
         passed = now - self._heard_ns >= self._low_ns
         core.election_elapsed = self._config.election_tick if passed else 1
 
@@ -93,6 +99,8 @@ class Timeouts:
             else:
                 timers = [CancelTimer("heartbeat"), CancelTimer("quorum"), self._reset(now)]
         elif core.election_elapsed == 0 and not core.is_leader:
+            if core.term > self._term and core.vote == NONE and core.lead == NONE:
+                return effects  # A candidate was refused; nobody was heard.
             timers = [self._reset(now)]
         else:
             return effects
