@@ -142,8 +142,12 @@ def _must_wait_for_answer(state: State) -> bool:
 
 
 def on_catch_up(state: State, sender: NodeId, message: CatchUp) -> Effects:
-    """Tell a laggard what is chosen."""
-    return state.replica.bring_up_to_date(sender, message.first_slot)
+    """Tell a laggard what is chosen; tell who is no acceptor who leads, for its clients."""
+    effects = state.replica.bring_up_to_date(sender, message.first_slot)
+    if state.role == LEADER and sender not in state.replica.eras.members:
+        own = state.own
+        effects.append(Send(sender, Heartbeat(own.ballot, own.round, state.log.chosen_index)))
+    return effects
 
 
 def on_learn(state: State, sender: NodeId, message: Learn) -> Effects:

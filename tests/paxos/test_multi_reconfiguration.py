@@ -80,6 +80,19 @@ def test_an_acceptor_is_removed_and_learns_of_it() -> None:
     assert cluster.count("leader") > leaders
 
 
+def test_who_is_no_acceptor_still_serves_clients() -> None:
+    """Before it is added and after it is removed it asks who leads, and forwards."""
+    cluster = started()
+    cluster.run_ms(300)
+    assert writes(cluster, 4, "never added")
+    change(cluster, 1, (1, 2))
+    cluster.run_ms(500)
+    assert writes(cluster, 3, "removed")
+    cluster.request(3, Get("k"), name="read")
+    cluster.run_ms(300)
+    assert cluster.replies["read"] == "removed"
+
+
 def test_a_leader_removes_itself_and_hands_over() -> None:
     """It leads until its successors know the new membership, then one of them leads."""
     cluster = started()
