@@ -12,7 +12,7 @@ bar on a line is a disk that writes; where the line is missing the process is do
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -61,25 +61,33 @@ HEADROOM_PT = 30.0
 """Space above the first line and below the last, for labels and clients' arrows."""
 
 
+class _Scene(NamedTuple):
+    """What is drawn: the selection, its messages and marks, who takes part, from when to when."""
+
+    steps: list[Step]
+    arrows: list[Flight]
+    shown: list[Shown]
+    order: Sequence[NodeId]
+    labels: list[str]
+    looks: dict[str, style.Look]
+    window: tuple[int, int]
+
+
 def space_time(
     trace: Iterable[Record],
     axes: Axes | None = None,
     *,
-    begin_ns: int | None = None,
-    end_ns: int | None = None,
     names: Mapping[NodeId, str] | None = None,
-    kinds: Collection[str] | None = None,
-    nodes: Sequence[NodeId] | None = None,
-    without: Collection[str] = (),
     decisions: Collection[str] = (),
     notes: Collection[str] = (),
-    say: Callable[[Record], str] | None = None,
+    say: Callable[[Record], str] = default_label,
     scale: str = "cut",
     label_messages: bool = True,
     with_numbers: bool = False,
     title: str = "",
     detail: str = "",
     width_in: float | None = None,
+    **selection: Any,
 ) -> Figure:
     """Draw a trace as a space-time diagram.
 
@@ -89,19 +97,11 @@ def space_time(
         A `Trace`, or any records in the order of time.
     axes : Axes, optional
         Where to draw; a new figure of a fitting size without it.
-    begin_ns, end_ns : int, optional
-        The window of time; all of the trace without them.
     names : mapping of int to str, optional
         What the processes are called.
-    kinds : collection of str, optional
-        Message kinds to draw; all without it.
-    nodes : sequence of int, optional
-        Which processes, from top to bottom; all of the trace, sorted, without it.
-    without : collection of str
-        Events ("timer") and kinds ("tick", "MsgHeartbeat") to leave out.
     decisions, notes : collection of str
         Kinds of `Note` drawn as a star and as a stroke, with a label; others are not drawn.
-    say : callable (record) -> str, optional
+    say : callable (record) -> str
         The label of a note, decision, apply or command; "" for none.
     scale : str
         "cut" shortens pauses, "linear" does not, "step" keeps only the order (see `time_axis`).
@@ -113,6 +113,9 @@ def space_time(
         What the diagram shows, and what it rests on.
     width_in : float, optional
         Width of a new figure, inches.
+    **selection
+        As for `traces.select`: begin_ns, end_ns, kinds (of messages), without (events and kinds),
+        and nodes, which are then drawn in that order from top to bottom.
 
     Returns
     -------
@@ -124,72 +127,73 @@ def space_time(
     ParameterError
         For an unknown scale, an empty selection, or more than `MESSAGES_MAX` messages.
     """
-    records = list(trace)
-    steps = select(
-        records, begin_ns=begin_ns, end_ns=end_ns, kinds=kinds, nodes=nodes, without=without
-    )
-    arrows = _arrows(records, steps, begin_ns, end_ns)
-    arrows = [
-        arrow for arrow in arrows
-        if arrow.kind not in without and (kinds is None or arrow.kind in kinds)
-        and (nodes is None or {arrow.sender, arrow.receiver} <= set(nodes))
-    ]  # fmt: skip
-    _check(steps, arrows)
-    shown = _shown(steps, decisions, notes)
-    order = nodes if nodes is not None else _processes(records)
-    labels = [node_name(node, names) for node in order]
-    looks = _looks(arrows)
-    handles = _handles(looks, shown, arrows)
+    scene = _scene(list(trace), names, decisions, notes, selection)
+    handles = _handles(scene)
     with style.style():
         if axes is None:
-            width_in = width_in or min(15.0, max(8.0, 5 + 0.13 * len(arrows) + 0.05 * len(shown)))
-            axes = _new_axes(labels, handles, width_in, bool(title), bool(detail))
-        canvas = _canvas(axes, order, steps, arrows, shown, looks, scale, (begin_ns, end_ns))
-        draw_lines(canvas, steps, labels)
-        draw_cuts(canvas)
-        draw_faults(canvas, steps)
-        draw_arrows(canvas, arrows)
-        draw_marks(canvas, shown, say or default_label)
-        if label_messages:
-            label_arrows(canvas, arrows)
-        if with_numbers:
-            number_steps(canvas, steps)
+            axes = _new_axes(scene, handles, width_in, bool(title), bool(detail))
+        canvas = _canvas(axes, scene, scale)
+        _draw(canvas, scene, say, label_messages, with_numbers)
         _finish(canvas, handles, title, detail)
     figure = style.figure_of(axes)
     if isinstance(figure, style.LabFigure) and not figure.alt_text:
-        figure.alt_text = _alt_text(labels, arrows, shown, title)
+        figure.alt_text = _alt_text(scene, title)
     return figure
 
 
-def _arrows(
+def _scene(
     records: list[Record],
-    steps: list[Step],
-    begin_ns: int | None,
-    end_ns: int | None,
-) -> list[Flight]:
-    """The messages that were under way in the window, also those that cross its ends."""
+    names: Mapping[NodeId, str] | None,
+    decisions: Collection[str],
+    notes: Collection[str],
+    selection: dict[str, Any],
+) -> _Scene:
+    steps = select(records, **selection)
     if not steps:
-        return []
-    first = steps[0].record.time_ns if begin_ns is None else begin_ns
-    last = steps[-1].record.time_ns if end_ns is None else end_ns
-    return [
+        raise ParameterError("trace", "an empty selection", "a trace with at least one record")
+    wanted = selection.get("begin_ns"), selection.get("end_ns")
+    first = steps[0].record.time_ns if wanted[0] is None else wanted[0]
+    last = steps[-1].record.time_ns if wanted[1] is None else wanted[1]
+    nodes, kinds = selection.get("nodes"), selection.get("kinds")
+    ends = {end for record in records for end in (record.node, record.peer)} - {None}
+    order = nodes if nodes is not None else sorted(end for end in ends if end is not None)
+    # Also messages that were sent before the window or arrive after it.
+    arrows = [
         flight for flight in flights(records)
         if flight.sender != flight.receiver
         and flight.sent_ns <= last and (flight.arrived_ns or flight.sent_ns) >= first
+        and (kinds is None or flight.kind in kinds) and {flight.sender, flight.receiver} <= {*order}
+        and flight.kind not in selection.get("without", ())
     ]  # fmt: skip
-
-
-def _check(steps: list[Step], arrows: list[Flight]) -> None:
-    if not steps:
-        raise ParameterError("trace", "an empty selection", "a trace with at least one record")
     if len(arrows) > MESSAGES_MAX:
         allowed = f"a selection of at most {MESSAGES_MAX} messages (set begin_ns, end_ns or kinds)"
         raise ParameterError("trace", f"{len(arrows)} messages", allowed)
+    looks = {
+        kind: style.look(number)
+        for number, kind in enumerate(dict.fromkeys(arrow.kind for arrow in arrows))
+    }
+    labels = [node_name(node, names) for node in order]
+    shown = _shown(steps, decisions, notes)
+    return _Scene(steps, arrows, shown, order, labels, looks, (first, last))
 
 
-def _processes(records: list[Record]) -> list[NodeId]:
-    ends = [end for record in records for end in (record.node, record.peer)]
-    return sorted({end for end in ends if end is not None})
+def _draw(
+    canvas: Canvas,
+    scene: _Scene,
+    say: Callable[[Record], str],
+    label_messages: bool,
+    with_numbers: bool,
+) -> None:
+    """Everything inside the axes; what is drawn later finds room for its labels last."""
+    draw_lines(canvas, scene.steps, scene.labels)
+    draw_cuts(canvas)
+    draw_faults(canvas, scene.steps)
+    draw_arrows(canvas, scene.arrows)
+    draw_marks(canvas, scene.shown, say)
+    if label_messages:
+        label_arrows(canvas, scene.arrows)
+    if with_numbers:
+        number_steps(canvas, scene.steps)
 
 
 def _shown(steps: list[Step], decisions: Collection[str], notes: Collection[str]) -> list[Shown]:
@@ -207,17 +211,17 @@ def _shown(steps: list[Step], decisions: Collection[str], notes: Collection[str]
     return shown
 
 
-def _looks(arrows: list[Flight]) -> dict[str, style.Look]:
-    """A look for each kind of message, in the order of appearance."""
-    kinds = dict.fromkeys(arrow.kind for arrow in arrows)
-    return {kind: style.look(number) for number, kind in enumerate(kinds)}
-
-
 def _new_axes(
-    labels: list[str], handles: list[Line2D], width_in: float, has_title: bool, has_detail: bool
+    scene: _Scene,
+    handles: list[Line2D],
+    width_in: float | None,
+    has_title: bool,
+    has_detail: bool,
 ) -> Axes:
     """Axes in a new figure, placed by hand: labels are measured against their final size."""
-    n_rows = len(labels)
+    labels, n_rows = scene.labels, len(scene.labels)
+    content = 0.13 * len(scene.arrows) + 0.05 * len(scene.shown)
+    width_in = width_in or min(15.0, max(8.0, 5.0 + content))
     spacing_pt = 84.0 if n_rows <= 3 else 70.0 if n_rows <= 5 else 58.0
     left_pt = max(text_size(label, NAME_PT, bold=True)[0] for label in labels) + 18.0
     inner_pt = 72 * width_in - left_pt - 12.0
@@ -241,33 +245,23 @@ def _legend_columns(handles: list[Line2D], width_pt: float) -> int:
     return -(-len(handles) // rows)
 
 
-def _canvas(
-    axes: Axes,
-    order: Sequence[NodeId],
-    steps: list[Step],
-    arrows: list[Flight],
-    shown: list[Shown],
-    looks: dict[str, style.Look],
-    scale: str,
-    window: tuple[int | None, int | None],
-) -> Canvas:
+def _canvas(axes: Axes, scene: _Scene, scale: str) -> Canvas:
     """Measure the axes, and say where each moment and each process stands."""
     extent = axes.get_window_extent()
     points = 72 / style.figure_of(axes).dpi
     width_pt, height_pt = extent.width * points, extent.height * points
-    first = steps[0].record.time_ns if window[0] is None else window[0]
-    last = steps[-1].record.time_ns if window[1] is None else window[1]
-    busy = [(a.sent_ns, a.arrived_ns) for a in arrows if a.arrived_ns is not None]
-    busy += [(begin, end) for _, begin, end in writes(steps)]
-    times = {time for span in busy for time in span} | {arrow.sent_ns for arrow in arrows}
-    times |= {mark.record.time_ns for mark in shown}
-    times |= {s.record.time_ns for s in steps if s.record.event in ("start", "fault")}
+    first, last = scene.window
+    busy = [(a.sent_ns, a.arrived_ns) for a in scene.arrows if a.arrived_ns is not None]
+    busy += [(begin, end) for _, begin, end in writes(scene.steps)]
+    times = {time for span in busy for time in span} | {a.sent_ns for a in scene.arrows}
+    times |= {mark.record.time_ns for mark in scene.shown}
+    times |= {s.record.time_ns for s in scene.steps if s.record.event in ("start", "fault")}
     times = {min(max(time, first), last) for time in times} | {first, last}
     time = TimeAxis(times, busy, width_pt=width_pt, scale=scale)
-    gap = (height_pt - 2 * HEADROOM_PT) / max(1, len(order) - 1)
-    rows = {node: height_pt - HEADROOM_PT - gap * place for place, node in enumerate(order)}
+    gap = (height_pt - 2 * HEADROOM_PT) / max(1, len(scene.order) - 1)
+    rows = {node: height_pt - HEADROOM_PT - gap * place for place, node in enumerate(scene.order)}
     axes.set(xlim=(0, width_pt), ylim=(0, height_pt))
-    return Canvas(axes, time, rows, Board(), looks)
+    return Canvas(axes, time, rows, Board(), scene.looks)
 
 
 def _finish(canvas: Canvas, handles: list[Line2D], title: str, detail: str) -> None:
@@ -290,18 +284,16 @@ def _finish(canvas: Canvas, handles: list[Line2D], title: str, detail: str) -> N
         style.headline(axes, title, detail)
 
 
-def _handles(
-    looks: dict[str, style.Look], shown: list[Shown], arrows: list[Flight]
-) -> list[Line2D]:
+def _handles(scene: _Scene) -> list[Line2D]:
     """The legend: message kinds in the order of appearance, then marks."""
     keep: dict[str, Any] = {"linestyle": "none", "markersize": 6}
     handles = [
         Line2D([], [], color=look.color, linestyle=look.dash, linewidth=1.4, label=kind)
-        for kind, look in looks.items()
+        for kind, look in scene.looks.items()
     ]
-    if any(arrow.outcome == LOST for arrow in arrows):
+    if any(arrow.outcome == LOST for arrow in scene.arrows):
         handles.append(Line2D([], [], marker="x", color=style.FAINT, label="lost", **keep))
-    names = {mark.name for mark in shown}
+    names = {mark.name for mark in scene.shown}
     handles += [
         Line2D([], [], marker=mark.marker, color=mark.color, label=mark.meaning, **keep)
         for name, mark in MARKS.items()
@@ -310,9 +302,9 @@ def _handles(
     return handles
 
 
-def _alt_text(labels: list[str], arrows: list[Flight], shown: list[Shown], title: str) -> str:
-    lost = sum(arrow.outcome == LOST for arrow in arrows)
-    crashes = sum(mark.name == "crash" for mark in shown)
-    words = f"Space-time diagram of {', '.join(labels)}: {len(arrows)} messages, {lost} lost"
-    words += f", {crashes} crash{'es' * (crashes > 1)}" if crashes else ""
+def _alt_text(scene: _Scene, title: str) -> str:
+    lost = sum(arrow.outcome == LOST for arrow in scene.arrows)
+    crashes = sum(mark.name == "crash" for mark in scene.shown)
+    words = f"Space-time diagram of {', '.join(scene.labels)}: {len(scene.arrows)} messages, "
+    words += f"{lost} lost" + (f", {crashes} crash{'es' * (crashes > 1)}" if crashes else "")
     return f"{title}. {words}." if title else f"{words}."
