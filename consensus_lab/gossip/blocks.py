@@ -4,6 +4,9 @@ Each function is the twin of the node's method of that name, and changes the sam
 the same messages in the same order.
 """
 
+# Compiled functions are typed by numba from what they are called with.
+# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators
+
 from __future__ import annotations
 
 import numpy

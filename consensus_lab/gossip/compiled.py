@@ -17,24 +17,21 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 from numba import njit
 
+_all: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
 # Without the wrappers that would let Python call each of them, compiling takes 12 s, not 19 s.
-_inner = {
-    "error_model": "numpy",
-    "_nrt": False,
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
+_inner: dict[str, Any] = {**_all, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
-inlined = njit(forceinline=True, **_inner)
+inlined: Any = njit(**_inner, forceinline=True)
 """A step of a loop."""
 
-compiled = njit(**_inner)
+compiled: Any = njit(**_inner)
 """A function of its own, for what happens rarely."""
 
-cached = njit(cache=True, error_model="numpy", _nrt=False)
+cached: Any = njit(**_all, cache=True)
 """A loop that Python calls; it must use the `digest_of` its sources as a closure variable."""
 
 

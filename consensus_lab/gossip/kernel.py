@@ -11,6 +11,9 @@ an event two.
 Everything here is integer arithmetic; times are nanoseconds.
 """
 
+# Compiled functions are typed by numba from what they are called with.
+# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators
+
 from __future__ import annotations
 
 from consensus_lab.gossip.blocks import accept, complete, is_accepted, lacks_transactions, send_on

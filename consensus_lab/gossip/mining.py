@@ -92,9 +92,11 @@ def draw_schedule(
     cumulative = numpy.cumsum(network.hash_share)
     drawn = array_stream(seed, "mining", "miner").random(n_blocks) * cumulative[-1]
     miner = numpy.searchsorted(cumulative, drawn, side="right")
+    # A draw that rounds up to the total belongs to the last node that has any hash power.
+    last = int(numpy.flatnonzero(network.hash_share)[-1])
     sizes = numpy.broadcast_to(numpy.asarray(block_size_bytes, dtype=numpy.int64), n_blocks)
     return Schedule(
         found_ns=numpy.rint(found_s * NANOSECONDS_PER_SECOND).astype(numpy.int64),
-        miner=numpy.minimum(miner, network.n_nodes - 1).astype(numpy.int64),
+        miner=numpy.minimum(miner, last).astype(numpy.int64),
         size_bytes=sizes.copy(),
     )

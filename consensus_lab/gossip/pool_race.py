@@ -8,6 +8,9 @@ per pool.  When every open block has reached everyone and one is strictly the hi
 settled block.
 """
 
+# Compiled functions are typed by numba from what they are called with.
+# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -120,7 +123,8 @@ def _miners(weights: numpy.ndarray, drawn: numpy.ndarray) -> numpy.ndarray:
     cumulative = numpy.cumsum(weights)
     last = int(numpy.flatnonzero(weights)[-1])
     places = numpy.searchsorted(cumulative, drawn * cumulative[-1], side="right")
-    return numpy.minimum(places, last)
+    pools: numpy.ndarray = numpy.minimum(places, last)
+    return pools
 
 
 def _compile_run(source_digest):

@@ -110,7 +110,8 @@ class Race:
     def node_mean_delay_s(self) -> numpy.ndarray:
         """Each node's mean delay, seconds (the unit of Gervais et al.'s percentiles)."""
         counts = numpy.maximum(self.node_deliveries, 1)
-        return self.node_delay_sum_ns / counts / NANOSECONDS_PER_SECOND
+        mean_s: numpy.ndarray = self.node_delay_sum_ns / counts / NANOSECONDS_PER_SECOND
+        return mean_s
 
     def delay_quantile_s(self, quantile: float) -> float:
         """Delay below which that share of all deliveries lies, to the histogram's bin, seconds."""

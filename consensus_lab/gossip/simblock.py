@@ -276,7 +276,8 @@ def _fill_bytes(block_size_bytes: int) -> numpy.ndarray:
         tables.append(fraction)
     length = numpy.lcm(len(tables[0]), len(tables[1]))
     whole = [numpy.repeat(table, length // len(table)) for table in tables]
-    return numpy.rint(numpy.stack(whole) * block_size_bytes).astype(numpy.int64)
+    sizes: numpy.ndarray = numpy.rint(numpy.stack(whole) * block_size_bytes).astype(numpy.int64)
+    return sizes
 
 
 def _with_more_blocks(arrays: Arrays, settings: Settings, seed: int) -> Arrays:

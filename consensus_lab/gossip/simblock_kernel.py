@@ -9,6 +9,9 @@ node has no effect, and is not drawn at all: `heard` keeps the earliest arrival 
 latency is below its law's least value.
 """
 
+# Compiled functions are typed by numba from what they are called with.
+# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators
+
 from __future__ import annotations
 
 from typing import NamedTuple

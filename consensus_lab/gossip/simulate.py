@@ -8,6 +8,7 @@ has collected of earlier ones stays.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy
 
@@ -237,7 +238,7 @@ def _with_more_slots(state: State) -> State:
             "too short",
             f"long enough that at most {slots} blocks are under way",
         )
-    twice = {}
+    twice: dict[str, Any] = {}
     for name in ("heard", "slot_block", "known", "source"):
         array = getattr(state, name)
         if len(array):

@@ -15,6 +15,9 @@ A binary heap needs about log2(pending) cache-missing swaps per event; here an e
 once, linked once, and moved once by a sort of a handful.
 """
 
+# Compiled functions are typed by numba from what they are called with.
+# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators
+
 from __future__ import annotations
 
 from typing import NamedTuple

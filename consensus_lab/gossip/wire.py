@@ -4,6 +4,9 @@ The rules are those of `sim.links`, in the same integer arithmetic: a message of
 packet queues at the sender's line and occupies the receiver's; a shorter one slips through.
 """
 
+# Compiled functions are typed by numba from what they are called with.
+# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators
+
 from __future__ import annotations
 
 from consensus_lab.gossip.compiled import compiled, inlined
