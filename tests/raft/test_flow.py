@@ -2,12 +2,22 @@
 
 import pytest
 
-from consensus_lab.raft.entries import ConfState, Snapshot, proposed
+from consensus_lab.node import Send
+from consensus_lab.raft.entries import (
+    ConfChange,
+    ConfChangeSingle,
+    ConfChangeType,
+    ConfState,
+    Entry,
+    EntryType,
+    Snapshot,
+    proposed,
+)
 from consensus_lab.raft.log import RaftLog
 from consensus_lab.raft.messages import (
+    LOCAL_APPEND_THREAD,
     MsgApp,
     MsgAppResp,
-    MsgCheckQuorum,
     MsgHeartbeat,
     MsgHeartbeatResp,
     MsgHup,
@@ -15,6 +25,7 @@ from consensus_lab.raft.messages import (
     MsgProp,
     MsgSnap,
     MsgSnapStatus,
+    MsgStorageAppendResp,
     MsgTimeoutNow,
     MsgTransferLeader,
     MsgVote,
@@ -22,7 +33,17 @@ from consensus_lab.raft.messages import (
     Role,
 )
 from consensus_lab.raft.progress import ProgressState
-from tests.raft.helpers import Cluster, elect, make_core, messages, propose, settle, terms_of
+from consensus_lab.raft.reconfiguration import apply_change
+from tests.raft.helpers import (
+    Cluster,
+    elect,
+    entries_of,
+    make_core,
+    messages,
+    propose,
+    settle,
+    terms_of,
+)
 
 
 def replicating_leader(**changes):
@@ -47,10 +68,10 @@ def appends_to(sends, follower):
 def test_one_entry_per_message_when_the_size_limit_is_zero():
     """At least one always goes, and the rest follows at once within the window."""
     core = replicating_leader(append_size_bytes_max=0, inflight_messages_max=3)
-    core.step(MsgProp(1, 0, tuple(proposed("x" * 10) for _ in range(3))))
+    core.step(MsgProp(1, 0, tuple(proposed("x" * 10) for _ in range(4))))
     assert appends_to(settle(core), 2) == [[2]]
     core.step(MsgAppResp(2, core.term, 2))
-    assert appends_to(settle(core), 2)[-2:] == [[3], [4]]
+    assert appends_to(settle(core), 2) == [[3], [4], [5]]
 
 
 def test_the_window_in_messages_fills_and_opens():
@@ -147,13 +168,15 @@ def test_a_reported_snapshot_is_followed_by_a_probe(reject, next_index):
 def test_a_silent_follower_gets_no_snapshot():
     """A server that is down would get one per heartbeat."""
     core = compacted_leader()
-    core.step(MsgCheckQuorum())
-    core.step(MsgAppResp(2, core.term, 6))
-    core.progress[3].is_recent_active = False
-    core.step(MsgHeartbeatResp(2, core.term))
-    core.progress[3].next = 1
-    propose(core, "a")
-    assert messages(settle(core), MsgSnap) == []
+    core.step(MsgAppResp(3, core.term, 5, True, 0, 0))
+    core.step(MsgSnapStatus(3, 0, True))
+    settle(core)
+    member = core.progress[3]
+    for is_active in (False, True):
+        member.is_recent_active = is_active
+        member.is_flow_paused = False
+        propose(core, "a")
+        assert bool(messages(settle(core), MsgSnap)) is is_active
 
 
 def test_a_snapshot_that_matches_only_moves_the_commit_index():
@@ -228,10 +251,100 @@ def test_a_transfer_that_takes_too_long_is_given_up():
     propose(lead, "b")
 
 
+def test_a_transfer_has_a_whole_election_timeout():
+    """Counted from its beginning, wherever the leader's own count stood."""
+    core = replicating_leader()
+    core.election_elapsed = core.config.election_tick - 1
+    core.step(MsgTransferLeader(1, 0, 3))
+    core.tick()
+    assert core.lead_transferee == 3
+
+
+def test_a_transfer_to_a_removed_server_is_given_up():
+    """It could never succeed."""
+    core = replicating_leader()
+    propose(core, "a")
+    core.step(MsgTransferLeader(1, 0, 3))
+    apply_change(core, ConfChange((ConfChangeSingle(ConfChangeType.REMOVE_NODE, 3),)))
+    assert core.lead_transferee == 0
+
+
+def test_a_vote_given_delays_ones_own_election():
+    """A pre-vote does not: nothing was promised."""
+    core = make_core(term=1)
+    core.election_elapsed = 5
+    core.step(MsgPreVote(2, 2, 0, 0))
+    assert core.election_elapsed == 5
+    core.step(MsgVote(2, 1, 0, 0))
+    assert core.election_elapsed == 0
+
+
+@pytest.mark.parametrize("switch", ["pre_vote", "check_quorum"])
+def test_a_server_with_a_higher_term_answers_the_old_leader(switch):
+    """Or it could neither win nor follow: with either switch its own requests are ignored."""
+    core = make_core(term=5, **{switch: True})
+    core.step(MsgHeartbeat(2, 3, 0))
+    assert settle(core) == [Send(2, MsgAppResp(1, 5))]
+    silent = make_core(term=5)
+    silent.step(MsgHeartbeat(2, 3, 0))
+    assert settle(silent) == []
+
+
+def membership_change(letter_type, node_id):
+    """A proposal to change one member."""
+    change = ConfChange((ConfChangeSingle(letter_type, node_id),))
+    return MsgProp(1, 0, (proposed(change, EntryType.CONF_CHANGE_V2),))
+
+
+def test_one_membership_change_at_a_time():
+    """Until it is applied, not only committed; a new leader waits for all that it inherited."""
+    core = make_core(terms=[1], term=1)
+    elect(core)
+    core.step(membership_change(ConfChangeType.ADD_NODE, 4))
+    assert "unapplied conf change at index 1 " in core.refused.pop()[2]
+    for follower in (2, 3):
+        core.step(MsgAppResp(follower, core.term, core.log.last_index))
+    settle(core)
+    core.step(membership_change(ConfChangeType.ADD_NODE, 4))
+    settle(core)
+    last = core.log.last_index
+    core.step(MsgAppResp(2, core.term, last))
+    assert core.log.committed == last
+    core.step(membership_change(ConfChangeType.ADD_NODE, 5))
+    assert f"unapplied conf change at index {last} " in core.refused.pop()[2]
+
+
+def test_no_campaign_before_a_committed_change_is_applied():
+    """The votes of a membership that is no longer in force would be counted."""
+    core = make_core(2, term=1)
+    change = ConfChange((ConfChangeSingle(ConfChangeType.ADD_NODE, 4),))
+    entry = Entry(1, 1, change, EntryType.CONF_CHANGE_V2)
+    core.step(MsgApp(1, 1, 0, 0, 1, (entry,)))
+    core.step(MsgHup())
+    assert core.role is Role.FOLLOWER
+    core.log.applied_to(1)
+    core.step(MsgHup())
+    assert core.role is Role.CANDIDATE
+
+
+def test_an_answer_of_the_disk_from_an_older_term_proves_nothing_of_entries():
+    """A snapshot that it names is applied all the same (the ABA race)."""
+    core = make_core(2, term=2)
+    core.step(MsgSnap(1, 2, Snapshot(5, 1, ConfState((1, 2, 3)))))
+    core.step(MsgApp(1, 2, 1, 5, 5, entries_of([2], first=6)))
+    core.log.hand_out()
+    late = MsgStorageAppendResp(LOCAL_APPEND_THREAD, 1, 2, 6, Snapshot(5, 1))
+    core.step(late)
+    assert (core.log.snapshot, core.log.applied, core.log.stable) == (None, 5, 5)
+    core.step(late._replace(term=2, snapshot=None))
+    assert core.log.stable == 6
+
+
 def test_a_learner_does_not_become_leader():
     """Neither by transfer nor by itself."""
     core = make_core(voters=(1, 2), learners=(3,))
     elect(core)
+    core.step(MsgAppResp(3, core.term, core.log.last_index))
     core.step(MsgTransferLeader(1, 0, 3))
     assert messages(settle(core), MsgTimeoutNow) == []
     learner = make_core(3, voters=(1, 2), learners=(3,))

@@ -138,6 +138,11 @@ def test_applying_pauses_at_the_bound_and_goes_on_after_an_answer():
     assert log.next_committed() == ()
     log.applied_to(1, size)
     assert [entry.index for entry in log.next_committed()] == [3]
+    loose = RaftLog(entries, applying_bytes_max=3 * size - 1)
+    loose.commit_to(5)
+    loose.accept_applying(loose.next_committed())
+    assert loose.applying == 2
+    assert loose.next_committed() == ()  # There is room left, but not for the third.
     tight = RaftLog(entries, applying_bytes_max=1)
     tight.commit_to(5)
     assert len(tight.next_committed()) == 1

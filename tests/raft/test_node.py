@@ -25,6 +25,7 @@ from consensus_lab.raft.messages import (
     MsgHup,
     MsgVote,
     MsgVoteResp,
+    ReadState,
     Role,
 )
 from consensus_lab.raft.requests import (
@@ -71,6 +72,14 @@ def test_a_vote_is_durable_before_it_is_given():
     assert [type(e) for e in effects if type(e) in (Persist, Send)] == [Persist, Send]
     assert effects[0].writes[0][1] == (4, 2, 0)
     assert effects[1] == Send(2, MsgVoteResp(1, 4))
+
+
+def test_a_vote_in_the_present_term_is_a_change_of_its_own():
+    """The term stays, the vote must be written all the same."""
+    network = Network()
+    network.perform(1, network.nodes[1].receive(2, MsgVoteResp(2, 4), 0))
+    network.perform(1, network.nodes[1].receive(2, MsgVote(2, 4, 0, 0), 0))
+    assert network.disks[1]["hard_state"][:2] == (4, 2)
 
 
 def test_a_heartbeat_costs_no_write():
@@ -170,6 +179,18 @@ def test_an_answer_from_an_earlier_life_confirms_nothing():
     network.start(2)
     network.submit(2, Query("r", Get("k")))
     assert request.context != network.nodes[2].reads.message().context
+
+
+def test_an_answer_to_an_earlier_round_confirms_nothing():
+    """Only the round under way counts."""
+    network = elected()
+    reads = network.nodes[1].reads
+    reads.add(Query("r", Get("k")), 0)
+    reads.confirmed(ReadState(9, "another"))
+    assert not reads.confirmed_rounds
+    reads.confirmed(ReadState(9, reads.message().context))
+    assert reads.serve(8) == []
+    assert [reply.request_id for reply in reads.serve(9)] == ["r"]
 
 
 def test_a_serializable_read_answers_at_once_from_what_is_applied():

@@ -67,6 +67,28 @@ def test_a_node_compacts_and_restarts_from_its_snapshot():
     assert ("c", 3) in network.nodes[3].sessions
 
 
+def test_a_node_restarts_right_after_a_compaction():
+    """The commit index on disk must not be behind the snapshot."""
+    network = compacting()
+    number = 0
+    while not any(note.kind == "snapshot" for _, note in network.notes):
+        network.submit(1, put(number))
+        network.run()
+        number += 1
+    for node_id in (1, 2, 3):
+        network.crash(node_id)
+        network.start(node_id)
+        assert network.nodes[node_id].core.log.applied >= 10
+
+
+def test_no_snapshot_is_taken_in_the_middle_of_applying():
+    """The state machine is then ahead of the log's mark."""
+    node = elected().nodes[1]
+    assert node.core.latest_snapshot().index == node.core.log.applied
+    node._is_applying = True
+    assert node.core.latest_snapshot() is None
+
+
 def test_a_node_that_was_away_for_long_gets_a_snapshot():
     """And a request that took effect in it is answered where it was taken."""
     network = compacting()
@@ -181,6 +203,7 @@ def test_a_leader_with_a_continuous_range_beats_and_checks_its_quorum():
     assert timers(node.timer("heartbeat", 278)) == [SetTimer("heartbeat", 75)]
     node.receive(2, MsgAppResp(2, node.core.term, 1), 300)
     assert timers(node.timer("quorum", 353)) == [SetTimer("quorum", 150)]
+    assert node.receive(3, MsgVote(3, 9, 9, 9), 400) == []  # It has just had its quorum.
     lost = timers(node.timer("quorum", 503))
     assert lost[:2] == [CancelTimer("heartbeat"), CancelTimer("quorum")]
     assert lost[2].name == "election"

@@ -90,9 +90,10 @@ def test_a_rejection_of_what_matches_is_old():
     member = follower(match=5, next_index=6)
     member.become_replicate()
     member.sent_entries(4, 4)
+    member.sent_commit = 9
     assert not member.maybe_decrease_to(5, 1)
     assert member.maybe_decrease_to(7, 1)
-    assert member.next == 6
+    assert (member.next, member.sent_commit) == (6, 5)
 
 
 def test_the_commit_index_is_sent_when_it_can_move_the_followers():

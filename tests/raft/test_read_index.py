@@ -142,3 +142,6 @@ def test_a_deposed_leader_forgets_its_reads():
     core.become_follower(term, 0)
     core.step(MsgHeartbeatResp(2, term, "r1"))
     assert core.read_states == []
+    elect(core)
+    core.tick()
+    assert {message.context for message in messages(settle(core), MsgHeartbeat)} == {None}
