@@ -148,6 +148,20 @@ def test_who_granted_a_lease_promises_to_its_holder_only() -> None:
     assert [type(m) for m in answers(hand.tell(3, Prepare(Ballot(8, 3), 1)))] == [Promise]
 
 
+def test_a_lease_ends_with_the_leadership() -> None:
+    """Elected again under another ballot it has to be earned anew: others led in between."""
+    hand = Hand(leader_lease=True)
+    hand.lead()
+    hand.tell(2, HeartbeatReply(hand.node.own.ballot, 1, 0))
+    assert hand.node.lease.is_held
+    hand.tell(3, Prepare(Ballot(50, 3), 1))
+    assert hand.node.role == "follower"
+    assert not hand.node.lease.is_held
+    hand.lead()
+    assert hand.node.role == "leader"
+    assert not hand.node.lease.is_held
+
+
 def test_who_hears_a_leader_grants_no_probe() -> None:
     """A replica that the leader does not reach cannot unseat it."""
     hand = Hand(pre_vote=True)
