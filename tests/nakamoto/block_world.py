@@ -127,15 +127,16 @@ class BlockWorld:
 
     def time_s(self, parent_id: bytes) -> int:
         """A time that is right for a child: seldom in order, always above the median."""
-        times = []
-        block = self.blocks[parent_id]
-        while len(times) < 11:
+        return max(START_S, self.median_time_s(parent_id) + self.random.randrange(1, 1200))
+
+    def median_time_s(self, block_id: bytes) -> int:
+        """Median of the times of a block and up to ten ancestors."""
+        times: list[int] = []
+        block = self.blocks.get(block_id)
+        while block is not None and len(times) < 11:
             times.append(block.header.time_s)
-            if block.header.previous not in self.blocks:
-                break
-            block = self.blocks[block.header.previous]
-        median = sorted(times)[len(times) // 2]
-        return max(START_S, median + self.random.randrange(1, 1200))
+            block = self.blocks.get(block.header.previous)
+        return sorted(times)[len(times) // 2]
 
     def template(
         self,

@@ -11,11 +11,11 @@ from dataclasses import replace
 
 from consensus_lab.nakamoto import keys
 from consensus_lab.nakamoto.block import COMMITMENT_HEADER, Block
-from consensus_lab.nakamoto.encoding import NULL_ID
+from consensus_lab.nakamoto.encoding import NULL_ID, hash160, sha256
 from consensus_lab.nakamoto.header import nbits_to_target
 from consensus_lab.nakamoto.merkle import merkle_root
 from consensus_lab.nakamoto.miner import mine
-from consensus_lab.nakamoto.script import push
+from consensus_lab.nakamoto.script import pay_to_script_hash, pay_to_witness, push
 from consensus_lab.nakamoto.transaction import (
     NULL_INDEX,
     OutPoint,
@@ -27,6 +27,7 @@ from tests.nakamoto.block_world import BlockWorld, is_ripe, mine_changed
 
 Forgery = Callable[[BlockWorld, bytes], Block | None]
 FAR_AHEAD_S = 3 * 60 * 60
+NULL_OUT_POINT = OutPoint(NULL_ID, NULL_INDEX)
 
 
 def _remined(block: Block, transactions: tuple[Transaction, ...]) -> Block:
@@ -202,6 +203,12 @@ def locked_by_time(world: BlockWorld, parent: bytes) -> Block | None:
     return _locked(world, parent, lock_time=lock_time, sequence=0)
 
 
+def locked_around_the_median(world: BlockWorld, parent: bytes) -> Block | None:
+    """Between the median and the block's own time: the median decides (BIP 113)."""
+    lock_time = world.median_time_s(parent) + world.random.randrange(-2, 600)
+    return _locked(world, parent, lock_time=lock_time, sequence=0)
+
+
 def perhaps_locked_by_age(world: BlockWorld, parent: bytes) -> Block | None:
     """A relative lock of some blocks or some time, which may or may not have passed."""
     amount = world.random.randrange(300)
@@ -305,6 +312,45 @@ def wrong_commitment(world: BlockWorld, parent: bytes) -> Block:
     return _change_coinbase(block, inputs=(item,), outputs=outputs)
 
 
+def two_commitments(world: BlockWorld, parent: bytes) -> Block | None:
+    """A right and a wrong one, in either order: the last one counts."""
+    for _ in range(20):
+        block = _block(world, parent, 3)
+        if block.coinbase.has_witness:
+            wrong = TransactionOutput(0, COMMITMENT_HEADER + b"\x22" * 32)
+            outputs = list(block.coinbase.outputs)
+            outputs.insert(world.random.choice((1, 2)), wrong)
+            return _change_coinbase(block, outputs=tuple(outputs))
+    return None
+
+
+def hidden_signature_operations(world: BlockWorld, parent: bytes) -> Block | None:
+    """Scripts behind hashes, whose operations count though they are not run (BIP 16, BIP 141)."""
+    payments = world.payments(parent, 1)
+    if not payments:
+        return None
+    # 198 multisignatures of 20 keys each, in a branch that is not taken.
+    script = b"\x00\x63" + b"\xae" * 198 + b"\x68\x51"
+    is_witness = world.random.random() < 0.5
+    if is_witness:
+        guard, count = pay_to_witness(0, sha256(script)), world.random.choice((20, 21))
+        item = TransactionInput(NULL_OUT_POINT, witness=(script,))
+    else:
+        guard, count = pay_to_script_hash(hash160(script)), world.random.choice((5, 6))
+        item = TransactionInput(NULL_OUT_POINT, push(script))
+    names = [item.previous for item in payments[0].inputs]
+    coins = [world.coins[parent][name] for name in names]
+    share = sum(coin.value_satoshi for coin in coins) // (count + 1)
+    inputs = tuple(TransactionInput(name) for name in names)
+    outputs = (TransactionOutput(share, guard),) * count
+    funding = world.owner.sign(Transaction(inputs, outputs), coins)
+    spending = Transaction(
+        tuple(item._replace(previous=funding.out_point(place)) for place in range(count)),
+        (TransactionOutput(share, b"\x51"),),
+    )
+    return mine(world.template(parent, (funding, spending)))
+
+
 def many_signature_operations(world: BlockWorld, parent: bytes) -> Block:
     block = _block(world, parent, 0)
     output = TransactionOutput(0, b"\xac" * world.random.choice((19_999, 20_000, 20_001)))
@@ -331,10 +377,11 @@ FORGERIES: tuple[Forgery, ...] = (
     overpaid_coinbase, double_spend, child_before_parent, missing_coin, immature_coinbase,
     too_much_out, negative_output, huge_output, overflowing_outputs, no_outputs, changed_output,
     changed_signature, stolen_coin, same_input_twice, null_input, locked_by_height,
-    locked_by_time, perhaps_locked_by_age, wrong_root, repeated_leaf, no_coinbase, two_coinbases,
-    wrong_height, long_coinbase, high_hash, other_target, impossible_target, too_old, old_version,
-    uncommitted_witness, wrong_commitment, many_signature_operations, too_large, unknown_parent,
-    empty_block,
+    locked_by_time, locked_around_the_median, perhaps_locked_by_age, wrong_root, repeated_leaf,
+    no_coinbase, two_coinbases, wrong_height, long_coinbase, high_hash, other_target,
+    impossible_target, too_old, old_version, uncommitted_witness, wrong_commitment,
+    two_commitments, hidden_signature_operations, many_signature_operations, too_large,
+    unknown_parent, empty_block,
 )  # fmt: skip
 
 

@@ -98,9 +98,9 @@ def random_spend(source: random.Random) -> Spend:
 def _fill(
     source: random.Random, blank: Transaction, index: int
 ) -> tuple[bytes, bytes, tuple[bytes, ...]]:
-    """Condition, script and witness, of one of six families."""
+    """Condition, script and witness, of one of seven families."""
     pool = (b"", b"\x01", b"\x81", *PUBLIC_KEYS[:2])
-    family = source.randrange(6)
+    family = source.randrange(7)
     code = source.choice(
         (
             pay_to_public_key(PUBLIC_KEYS[0]),
@@ -108,9 +108,9 @@ def _fill(
             random_script(source, 14, pool),
         )
     )
-    if family == 5:
+    if family == 5 or (family == 6 and source.random() < 0.5):
         code = pay_to_public_key_hash(hash160(PUBLIC_KEYS[0]))
-    signatures = _signatures(source, blank, index, code, is_witness=family in (4, 5))
+    signatures = _signatures(source, blank, index, code, is_witness=family >= 4)
     some = tuple(source.sample(signatures, source.randrange(len(signatures) + 1)))
     if family <= 2:  # Bare.
         dummy = source.choice((b"\x00", b"\x00", b"\x51", b""))
@@ -125,6 +125,13 @@ def _fill(
     if family == 4:
         witness = (*source.choice(((), (b"",), (b"\x01", b""))), *some, code)
         return pay_to_witness(0, sha256(code)), script_sig, witness
+    if family == 6:  # A witness program behind a script hash, with nothing else, or with.
+        key_hash = hash160(PUBLIC_KEYS[0])
+        is_key_hash = code == pay_to_public_key_hash(key_hash)
+        program = pay_to_witness(0, key_hash if is_key_hash else sha256(code))
+        witness = (signatures[0], PUBLIC_KEYS[0]) if is_key_hash else (*some, code)
+        noise = source.choice((b"", b"", b"\x51"))
+        return pay_to_script_hash(hash160(program)), noise + push(program), witness
     witness = (signatures[0], PUBLIC_KEYS[0]) if source.random() < 0.8 else some
     return pay_to_witness(0, hash160(PUBLIC_KEYS[0])), script_sig, witness
 

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from consensus_lab.live.bitcoin import verify_input_by_core
+from consensus_lab.nakamoto import keys
 from consensus_lab.nakamoto.encoding import hash160
 from consensus_lab.nakamoto.interpreter import verify_input
 from consensus_lab.nakamoto.script import (
@@ -19,6 +20,7 @@ from consensus_lab.nakamoto.script import (
     push_number,
 )
 from consensus_lab.nakamoto.script_rules import ScriptFailure, ScriptFault, ScriptFlags
+from consensus_lab.nakamoto.sighash import SignatureHasher
 from consensus_lab.nakamoto.transaction import (
     OutPoint,
     Transaction,
@@ -26,7 +28,12 @@ from consensus_lab.nakamoto.transaction import (
     TransactionOutput,
 )
 from tests.conformance.bitcoin.assembler import assemble
-from tests.nakamoto.random_scripts import VALUE_SATOSHI, random_spend
+from tests.nakamoto.random_scripts import (
+    PRIVATE_KEYS,
+    PUBLIC_KEYS,
+    VALUE_SATOSHI,
+    random_spend,
+)
 
 QUICK, FULL = 1_500, 150_000
 
@@ -60,6 +67,7 @@ def test_random_scripts_are_judged_as_core_does():
     """Bare, behind script hashes, in witnesses; valid ones and many ways to fail."""
     verdicts = compare_with_core(1, QUICK)
     assert verdicts["valid"] > QUICK // 10
+    assert verdicts["WITNESS_MALLEATED_P2SH"] > 0
     assert len(verdicts) >= 15
 
 
@@ -140,6 +148,28 @@ def test_a_flag_adds_its_rule(text, flag, fault):
     script = assemble(text)
     assert fault_of(script) is None
     assert fault_of(script, flags=flag) == fault
+
+
+def test_the_keys_of_a_multisignature_count_as_operations():
+    """Nine groups of 22 fit below 201, ten do not."""
+    group = assemble("0 0 " + "1 " * 20 + "20 CHECKMULTISIG DROP")
+    assert fault_of(group * 9 + TRUE) is None
+    assert fault_of(group * 10 + TRUE) == ScriptFault.OPERATION_COUNT
+
+
+def test_a_multisignature_that_cannot_succeed_any_more_looks_no_further():
+    """The third of three signatures fits no key in its turn: the garbage below is never read."""
+    keys_text = " ".join(f"0x21 0x{key.hex()}" for key in PUBLIC_KEYS)
+    script = assemble(f"3 {keys_text} 3 CHECKMULTISIG NOT")
+    blank = Transaction((TransactionInput(OutPoint(bytes(32), 0)),), (TransactionOutput(0, b""),))
+    digest = SignatureHasher(blank).legacy(0, script, 1)
+    second = keys.sign(PRIVATE_KEYS[1], digest) + b"\x01"
+    script_sig = b"\x00" + push(b"garbage") + push(b"garbage") + push(second)
+    flags = ScriptFlags.DERSIG
+    assert fault_of(script, script_sig=script_sig, flags=flags) is None
+    # In its turn it is read, and is no DER.
+    in_turn = b"\x00" + push(second) + push(b"garbage") + push(b"garbage")
+    assert fault_of(script, script_sig=in_turn, flags=flags) == ScriptFault.DER
 
 
 def test_a_hash_is_checked_over_the_pushed_script():

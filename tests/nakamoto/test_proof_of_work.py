@@ -215,6 +215,15 @@ def test_an_easy_block_after_a_pause_is_an_exception():
         extend(13_700, 0x207FFFFF)
 
 
+def test_a_miner_whose_clock_is_behind_stays_above_the_median():
+    """Its blocks are valid all the same, one second after the median each."""
+    chain = Chain(REGTEST)
+    for _ in range(30):
+        block = mine(block_template(chain, script_pubkey=b"\x51", now_s=0))
+        assert block.header.time_s == chain.tip.median_time_s + 1
+        assert chain.deliver(block, now_s=1 << 32).connected == (block,)
+
+
 def test_a_tree_from_the_middle_asks_for_the_times_that_it_needs():
     """A retarget that looks back before the start is a mistake of who started there."""
     rule = RetargetRule(target_max=EASY, interval_blocks=4, spacing_s=600)
