@@ -119,6 +119,7 @@ SEEDS_MAX = 150
 """Runs within which a planted bug has to show."""
 
 IN_A_STORM = {"settings": parameters(**HASTY), "weather": STORM}
+IN_A_STORM_OF_SNAPSHOTS = {"settings": parameters(**{**HASTY, **TINY}), "weather": STORM}
 
 CAUGHT_BY_CHANCE: tuple[tuple[Callable[..., None], dict[str, Any]], ...] = (
     (bugs.phase_1_value_not_adopted, IN_A_STORM),
@@ -130,7 +131,7 @@ CAUGHT_BY_CHANCE: tuple[tuple[Callable[..., None], dict[str, Any]], ...] = (
     (bugs.read_without_a_round, IN_A_STORM),
     (bugs.read_before_catching_up, IN_A_STORM),
     (bugs.command_takes_effect_twice, IN_A_STORM),
-    (bugs.snapshot_without_sessions, IN_A_STORM),
+    (bugs.snapshot_without_sessions, IN_A_STORM_OF_SNAPSHOTS),
     (bugs.era_begins_at_once, RUNS["changing storm"]),
 )
 
