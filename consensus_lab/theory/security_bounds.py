@@ -21,7 +21,6 @@ import math
 import numpy as np
 from scipy import optimize, special
 
-from consensus_lab.node import ParameterError
 from consensus_lab.theory._checks import count, minority, number
 
 
@@ -113,14 +112,10 @@ def tolerated_share_ren_zhao(delay_intervals: float) -> float:
 
 
 def _honest_advantage(adversarial_share: float, delay_intervals: float) -> tuple[float, float]:
-    """Return (1 - beta) and p = (1 - beta) e^-x; p must exceed one half."""
+    """Return 1 - beta and p = (1 - beta) e^-x."""
     beta = minority("adversarial_share", adversarial_share)
     x = number("delay_intervals", delay_intervals, at_least=0.0)
-    undisturbed = (1.0 - beta) * math.exp(-x)
-    if undisturbed <= 0.5:
-        allowed = f"below ln(2 (1 - adversarial_share)) = {math.log(2.0 * (1.0 - beta)):.6g}"
-        raise ParameterError("delay_intervals", delay_intervals, allowed)
-    return 1.0 - beta, undisturbed
+    return 1.0 - beta, (1.0 - beta) * math.exp(-x)
 
 
 def guo_ren_closed_bounds(
@@ -136,7 +131,8 @@ def guo_ren_closed_bounds(
     adversarial_share : float
         beta, in [0, 1/2).
     delay_intervals : float
-        x = lambda Delta; (1 - beta) e^-x must exceed 1/2.
+        x = lambda Delta, at least 0.  Where (1 - beta) e^-x is not above 1/2 the theorem promises
+        nothing and the upper bound is 1.
     depth : int
         k, at least 1.
 
@@ -154,8 +150,8 @@ def guo_ren_closed_bounds(
     honest, p = _honest_advantage(adversarial_share, delay_intervals)
     k = count("depth", depth, at_least=1)
     lower = (4.0 * honest * (1.0 - honest)) ** k / math.sqrt(k)
-    if p == 1.0:
-        return lower, 0.0
+    if p <= 0.5 or p == 1.0:
+        return lower, 1.0 if p <= 0.5 else 0.0
     upper = (2.0 + 2.0 * math.sqrt(p / (1.0 - p))) * (4.0 * p * (1.0 - p)) ** k
     return lower, min(1.0, upper)
 
@@ -199,7 +195,8 @@ def guo_ren_exact_bounds(
     adversarial_share : float
         beta, in [0, 1/2).
     delay_intervals : float
-        x = lambda Delta; (1 - beta) e^-x must exceed 1/2.
+        x = lambda Delta, at least 0.  Where (1 - beta) e^-x is not above 1/2 the theorem promises
+        nothing and the upper bound is 1.
     depth : int
         k, at least 1.
 
@@ -216,4 +213,4 @@ def guo_ren_exact_bounds(
     """
     honest, p = _honest_advantage(adversarial_share, delay_intervals)
     k = count("depth", depth, at_least=1)
-    return _reversal(honest, k, 1), _reversal(p, k, 0)
+    return _reversal(honest, k, 1), _reversal(p, k, 0) if p > 0.5 else 1.0

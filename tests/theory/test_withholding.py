@@ -105,12 +105,21 @@ def test_revenue_is_that_of_the_stationary_distribution(name, gamma):
     assert chain.revenue(policy, 0.4, gamma) == pytest.approx(expected, rel=1e-11)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(st.floats(0.05, 0.35), GAMMAS)
 def test_without_stubbornness_the_strategy_is_selfish_mining(alpha, gamma):
     """Up to the truncation."""
     revenue = theory.stubborn_mining_revenue(alpha, gamma=gamma, truncation=60)
     assert revenue == pytest.approx(theory.selfish_mining_revenue(alpha, gamma=gamma), abs=1e-5)
+
+
+def test_a_trailing_pool_goes_on_only_with_a_block_of_its_own():
+    """T_1: adopt at 0 : 1, wait at 1 : 2, adopt at 1 : 3."""
+    policy = theory.stubborn_policy(8, *theory.STUBBORN_STRATEGIES["T1"])
+    assert policy[0, 1, chain.RELEVANT] == chain.ADOPT
+    assert policy[1, 2, chain.RELEVANT] == chain.WAIT
+    assert policy[1, 3, chain.RELEVANT] == chain.ADOPT
 
 
 @settings(max_examples=25, deadline=None)
