@@ -10,6 +10,7 @@ from consensus_lab.raft.messages import (
     MsgReadIndexResp,
     ReadState,
 )
+from consensus_lab.raft.ready import RawNode
 from tests.raft.helpers import Cluster, elect, make_core, messages, settle
 
 
@@ -98,8 +99,12 @@ def test_a_lone_voter_waits_too():
     core.step(MsgHup())
     core.step(MsgReadIndex(1, 0, "early"))
     assert core.read_states == []
-    settle(core)
-    assert core.log.committed == 3
+    raw, served = RawNode(core), []
+    while raw.has_ready:
+        served += raw.ready().read_states
+        raw.advance()
+    assert served == [ReadState(3, "early")]
+    assert ask(core, "late")[1] == [ReadState(3, "late")]
 
 
 def test_a_lease_answers_at_once():
