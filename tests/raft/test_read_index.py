@@ -97,9 +97,12 @@ def test_a_lone_voter_waits_too():
     """After a restart its commit index may be older than what it had answered."""
     core = make_core(voters=(1,), terms=[1, 1], term=1)
     core.step(MsgHup())
+    raw, served = RawNode(core), []
+    raw.ready()
+    raw.advance()
+    assert core.is_leader
     core.step(MsgReadIndex(1, 0, "early"))
     assert core.read_states == []
-    raw, served = RawNode(core), []
     while raw.has_ready:
         served += raw.ready().read_states
         raw.advance()
