@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from consensus_lab import data
@@ -26,6 +27,8 @@ PARETO_SPREAD_MS = 5.0
 """The Pareto law's shape is mean/5 ms and its scale mean - 5 ms (both simulators' sources)."""
 
 NAMES = ("single_region", "three_regions", "aws", "simblock_2015", "simblock_2019", "gervais_2016")
+REGIONS_FILE = "network/geography_regions.csv"
+LATENCY_FILE = "network/geography_latency.csv"
 _DRAWN_PER_LINK = ("simblock_2015", "simblock_2019", "gervais_2016")
 
 
@@ -86,7 +89,6 @@ def pareto_latency_s(mean_s: numpy.ndarray, generator: numpy.random.Generator) -
     return result
 
 
-@cache
 def geography(name: str) -> Geography:
     """A named geography from `data/network`.
 
@@ -102,11 +104,18 @@ def geography(name: str) -> Geography:
     """
     if name not in NAMES:
         raise ParameterError("geography", name, f"one of {', '.join(NAMES)}")
-    rows = [r for r in data.rows("network/geography_regions.csv") if r["geography"] == name]
+    # Asked for each time, so that every run notes what it rests on; read once.
+    return _read(name, data.path(REGIONS_FILE), data.path(LATENCY_FILE))
+
+
+@cache
+def _read(name: str, regions_path: Path, latency_path: Path) -> Geography:
+    del regions_path, latency_path  # Part of what is remembered: other files, other places.
+    rows = [r for r in data.rows(REGIONS_FILE) if r["geography"] == name]
     regions = tuple(row["region"] for row in rows)
     latency_ms = {
         (row["from_region"], row["to_region"]): float(row["latency_ms_mean"])
-        for row in data.rows("network/geography_latency.csv")
+        for row in data.rows(LATENCY_FILE)
         if row["geography"] == name
     }
     shares = [float(row["node_share"]) for row in rows]
