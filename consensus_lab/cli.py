@@ -1,4 +1,4 @@
-"""The command line: `consensus-lab list | describe | run | table | where ...`.
+"""The command line: `consensus-lab list | describe | run | table | report | reproduce | where`.
 
 Every import beyond the standard library waits until a command needs it, so that `--help` is
 instant.  A user's mistake is one line on standard error and exit code 2, never a traceback.
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from consensus_lab.node import ParameterError
 
-EXIT_OK, EXIT_MISTAKE, EXIT_INTERRUPTED = 0, 2, 130
+EXIT_OK, EXIT_DIFFERS, EXIT_MISTAKE, EXIT_INTERRUPTED = 0, 1, 2, 130
 RESULTS = "results"
 _PROGRESS_EVERY_S = 2.0
 
@@ -60,6 +60,13 @@ def _parser() -> argparse.ArgumentParser:
     table = add("table", _table, "reproduce the essay's comparison table")
     _add_parameters(table)
     table.add_argument("--out", default=f"{RESULTS}/table", help="folder (default %(default)s)")
+    report = add("report", _report, "execute all notebooks and build the HTML report")
+    report.add_argument("--out", default=f"{RESULTS}/report", help="folder (default %(default)s)")
+    report.add_argument("--preset", default="fast", help="fast (default) or full")
+    report.add_argument("--quiet", action="store_true", help="show no progress")
+    again = add("reproduce", _reproduce, "run a saved result again and compare to the byte")
+    again.add_argument("folder")
+    again.add_argument("--quiet", action="store_true", help="show no progress")
     where = add("where", _where, "find a mechanism of the essay in the code")
     where.add_argument("word")
     return parser
@@ -122,6 +129,23 @@ def _table(chosen: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def _report(chosen: argparse.Namespace) -> None:
+    from consensus_lab.publish import build
+
+    out = Path(chosen.out)
+    _require_writable(out, mark="index.html")
+    pages = build(out, preset=chosen.preset, progress=_progress(quiet=chosen.quiet))
+    print(f"{len(pages)} pages; open {pages[0]}")
+
+
+def _reproduce(chosen: argparse.Namespace) -> int:
+    from consensus_lab.provenance import reproduce
+
+    outcome = reproduce(Path(chosen.folder), progress=_progress(quiet=chosen.quiet))
+    print(outcome.text())
+    return EXIT_OK if outcome.is_identical else EXIT_DIFFERS
+
+
 def _where(chosen: argparse.Namespace) -> None:
     from consensus_lab.mechanisms import where
 
@@ -140,7 +164,7 @@ def _texts(pairs: Sequence[str]) -> dict[str, str]:
     return texts
 
 
-def _require_writable(out: Path) -> None:
+def _require_writable(out: Path, *, mark: str = "manifest.json") -> None:
     """Find out before a long run, not after it, that the result could not be saved."""
     from consensus_lab.experiments.result import new_folder
 
@@ -148,12 +172,9 @@ def _require_writable(out: Path) -> None:
     with new_folder(probe):
         pass
     probe.rmdir()
-    if out.exists() and (not out.is_dir() or not _may_replace(out)):
+    is_free = not out.exists() or (out.is_dir() and not any(out.iterdir()))
+    if not is_free and not (out / mark).exists():
         raise ParameterError("--out", str(out), "a new folder, or one of an earlier result")
-
-
-def _may_replace(out: Path) -> bool:
-    return not any(out.iterdir()) or (out / "manifest.json").exists()
 
 
 def _text_of(result: object) -> str:

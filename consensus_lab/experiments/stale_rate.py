@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from consensus_lab import data
+from consensus_lab import constants, data
 from consensus_lab.experiments import Progress, quiet
 from consensus_lab.experiments.intervals import mean_interval, proportion_interval
 from consensus_lab.experiments.networks import NetworkParameters, build
@@ -69,7 +69,7 @@ def run(
     progress(len(settings), len(settings), "settings")
     measures = [
         Measure(
-            f"stale_fraction_{row['block_interval_s']:g}s_{row['block_size_bytes'] / 1000:g}kB",
+            _quantity(row["block_interval_s"], row["block_size_bytes"]),
             row["stale_fraction"], row["stale_low"], row["stale_high"], "fraction", row["blocks"],
         )
         for row in rows
@@ -80,7 +80,8 @@ def run(
         "Published rates are counted by archives that miss stale blocks: lower bounds.",
     ]
     frame = pandas.DataFrame(rows)
-    return Result("stale-rate", parameters, frame, measures, published(), figure, notes=notes)
+    return Result("stale-rate", parameters, frame, measures, published(parameters), figure,
+                  notes=notes)  # fmt: skip
 
 
 def _setting(parameters: Parameters, networks: list, interval_s: float, size_bytes: int) -> dict:
@@ -109,11 +110,21 @@ def _setting(parameters: Parameters, networks: list, interval_s: float, size_byt
     }  # fmt: skip
 
 
-def published() -> list[Published]:
-    """Stale blocks per block of all, as archived from the real network, by year."""
+def _quantity(interval_s: float, size_bytes: int) -> str:
+    return f"stale_fraction_{interval_s:g}s_{size_bytes / 1000:g}kB"
+
+
+def published(parameters: Parameters) -> list[Published]:
+    """Stale blocks per block of all, as archived from the real network, by year.
+
+    Beside the size that comes next to the limit of 1 MB; real blocks were smaller at first.
+    """
+    limit = constants.BLOCK_SIZE_BYTES_MAX
+    size_bytes = min(parameters.block_sizes_bytes, key=lambda size: abs(size - limit))
     return [
         Published(
-            "stale_fraction_600s", float(row["stale_fraction_of_all_blocks"]), "fraction",
+            _quantity(constants.BLOCK_INTERVAL_S, size_bytes),
+            float(row["stale_fraction_of_all_blocks"]), "fraction",
             f"stale-block archive, {row['year']} (lower bound)",
         )
         for row in data.rows("bitcoin/published/stale_rate_by_year.csv")

@@ -65,7 +65,7 @@ def stale_rate_figure(result: Any) -> Figure:
     published = [
         (600.0, reference.value, reference.source.removesuffix(" (lower bound)"))
         for reference in result.references
-        if reference.quantity == "stale_fraction_600s"
+        if reference.quantity.startswith("stale_fraction_600s")
     ]
     largest = frame[frame["block_size_bytes"] == frame["block_size_bytes"].max()]
     parameters = result.parameters

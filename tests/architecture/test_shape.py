@@ -34,7 +34,7 @@ OWNERS = {
     "coincurve": ("nakamoto/keys.py",),
     "pbk": ("live",),
     "grpc": ("live",),
-    "papermill": ("batch.py", "report"),
+    "papermill": ("batch.py", "publish.py"),
     "distributed": ("batch.py",),
 }
 FILE_LINES_MAX = 400

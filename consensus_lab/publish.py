@@ -1,0 +1,75 @@
+"""The report: runs the notebooks and the table, and builds the site from them."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from consensus_lab.experiments import Progress, comparison, quiet
+from consensus_lab.experiments.result import new_folder
+from consensus_lab.mechanisms import index_path
+from consensus_lab.node import ParameterError
+from consensus_lab.report import site
+
+_PACKAGE = Path(__file__).resolve().parent
+KERNEL_START_S = 120
+CELL_S = 1800
+
+INTRODUCTION = """
+Raft, Paxos and Nakamoto consensus in one seeded simulator: every value below was measured by
+running code when this page was built. Each notebook asks one question; the index leads from each
+statement of the essay to the code.
+"""
+
+
+def notebooks_folder() -> Path:
+    """The notebooks of the checkout, or their copy inside an installed package."""
+    for place in (_PACKAGE.parent / "notebooks", _PACKAGE / "_notebooks"):
+        if place.is_dir():
+            return place
+    raise ParameterError("notebooks", str(_PACKAGE.parent), "beside the package or inside it")
+
+
+def execute(source: Path, target: Path, *, preset: str) -> None:
+    """Run a notebook with papermill in an empty folder; its output is `target`."""
+    import papermill
+
+    with tempfile.TemporaryDirectory() as folder:
+        papermill.execute_notebook(
+            source, target, parameters={"preset": preset}, cwd=folder, progress_bar=False,
+            start_timeout=KERNEL_START_S, execution_timeout=CELL_S,
+        )  # fmt: skip
+
+
+def build(out: Path, *, preset: str = "fast", progress: Progress = quiet) -> list[Path]:
+    """Execute all notebooks, measure the table, and write the site to a new folder.
+
+    Parameters
+    ----------
+    out : path
+        Replaced as a whole if it holds an earlier report.
+    preset : str
+        "fast" or "full", for the notebooks and the table.
+    progress : callable (done, total, what)
+
+    Returns
+    -------
+    list of Path
+        The pages, the front page first.
+    """
+    sources = sorted(notebooks_folder().glob("*.ipynb"))
+    with new_folder(out, mark="index.html") as folder, tempfile.TemporaryDirectory() as scratch:
+        executed = []
+        for place, source in enumerate(sources):
+            progress(place, len(sources) + 1, f"notebooks; now: {source.stem}")
+            executed.append(Path(scratch) / source.name)
+            execute(source, executed[-1], preset=preset)
+        progress(len(sources), len(sources) + 1, "notebooks; now: the table")
+        result = comparison.run(comparison.Parameters.of(preset=preset))
+        pages = site.build_site(
+            folder, title="consensus_lab", introduction=INTRODUCTION, notebooks=executed,
+            table=comparison.the_table(result),
+            documents=[site.Document("mechanisms", "Mechanisms", index_path())],
+        )  # fmt: skip
+        progress(len(sources) + 1, len(sources) + 1, "notebooks and table")
+    return [Path(out) / page.name for page in pages]
