@@ -31,6 +31,8 @@ from consensus_lab.sim.trace import Trace
 
 EVENTS_MAX = 5_000_000
 """A run with more events than that is reported as endless."""
+SLOW_CLOCK_PPM = -750_000
+"""A quarter of true speed: slower than any clock that a lease could be built for."""
 CONFIGURATIONS_MAX = 500_000
 
 
@@ -115,7 +117,7 @@ class _Run:
         )
         fault_kinds.install(self.engine, plan.faults)
         for fault in plan.leader_faults:
-            self.engine.at(fault.at_ns, partial(self._strike_leader, fault))
+            self.engine.at(fault.at_ns, partial(self._aim_at_leader, fault))
         for number, change in enumerate(plan.changes):
             self.engine.at(change.at_ns, partial(self._change, number, change))
 
@@ -125,16 +127,22 @@ class _Run:
         leading = [i for i in sorted(nodes) if self.protocol.is_leader(nodes[i])]
         return self.source.choice(leading or list(self.plan.servers))
 
-    def _strike_leader(self, fault: LeaderFault) -> None:
+    def _aim_at_leader(self, fault: LeaderFault) -> None:
+        """Find the leader; strike it now, or when its slow clock has done its work."""
         engine, leader = self.engine, self.leader()
+        if fault.slowed_ns:
+            engine.set_clock(leader, drift_ppm=SLOW_CLOCK_PPM)
+            self.drifting.add(leader)
+        strike_ns = min(engine.now + fault.slowed_ns, fault.until_ns)
+        engine.at(strike_ns, partial(self._strike, fault, leader))
+
+    def _strike(self, fault: LeaderFault, leader: NodeId) -> None:
+        engine = self.engine
         engine.fault("leader-" + fault.kind, leader)
         for number in range(fault.burst):
             self._ask(Put(f"burst{number}", f"{engine.now};"), leader)
         key = f"k{self.source.randrange(self.plan.workload.keys_count)}"
         self._probe(leader, key, fault.probes)
-        if fault.drift_ppm:
-            engine.set_clock(leader, drift_ppm=fault.drift_ppm)
-            self.drifting.add(leader)
         if fault.kind == "crash":
             engine.crash(leader)
             engine.at(fault.until_ns, lambda: engine.restart(leader))

@@ -39,8 +39,8 @@ class LeaderFault(NamedTuple):
         So many commands are handed to the leader just then: a tail that may never be committed.
     probes : int
         So many times afterwards it and another are asked for a key: where stale reads show.
-    drift_ppm : int
-        Its clock runs so much faster (or slower, below 0) from then on.
+    slowed_ns : int
+        Before it is struck its clock runs at a quarter speed for so long, and goes on to do so.
     """
 
     kind: str
@@ -48,7 +48,7 @@ class LeaderFault(NamedTuple):
     until_ns: int
     burst: int = 0
     probes: int = 0
-    drift_ppm: int = 0
+    slowed_ns: int = 0
 
 
 class Change(NamedTuple):
@@ -276,15 +276,21 @@ def _draw_leader_faults(source: random.Random, calm_ns: int) -> list[LeaderFault
         return []
     every_ms = source.choice((400, 1_000, 3_000))
     has_slow_clocks = source.random() < 0.5
-    return [
-        LeaderFault(
-            source.choice(("crash", "isolate", "isolate", "mute", "deaf")), at_ns,
-            min(calm_ns, at_ns + _ms(source, 1, source.choice((100, 500, 3_000)))),
-            source.choice((0, 0, 3, 20)), source.choice((0, 20)),
-            source.choice((0, 0, -300_000)) if has_slow_clocks else 0,
+    drawn = []
+    for at_ns in _draw_times(source, calm_ns, every_ms):
+        slowed_ns = _ms(source, 100, 500) if has_slow_clocks and source.random() < 0.5 else 0
+        lasts_ns = _ms(source, 1, source.choice((100, 500, 3_000)))
+        drawn.append(
+            LeaderFault(
+                kind=source.choice(("crash", "isolate", "isolate", "mute", "deaf")),
+                at_ns=at_ns,
+                until_ns=min(calm_ns, at_ns + slowed_ns + lasts_ns),
+                burst=source.choice((0, 0, 3, 20)),
+                probes=source.choice((0, 20, 20)),
+                slowed_ns=slowed_ns,
+            )
         )
-        for at_ns in _draw_times(source, calm_ns, every_ms)
-    ]  # fmt: skip
+    return drawn
 
 
 def _draw_changes(source: random.Random, servers: tuple[NodeId, ...], calm_ns: int) -> list[Change]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from consensus_lab.kv import KeyValueStore
@@ -31,6 +34,9 @@ from consensus_lab.sim.streams import stream
 from consensus_lab.sim.swarm import SwarmProtocol
 from consensus_lab.sim.swarm_plan import Plan
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+"""No settings beyond those that are drawn."""
+
 # Multi-Paxos.
 
 
@@ -53,9 +59,13 @@ def multi_paxos_parameters(plan: Plan) -> MultiPaxosParameters:
     )
 
 
-def make_multi_paxos(plan: Plan, node_class: type[MultiPaxosNode] = MultiPaxosNode) -> Any:
+def make_multi_paxos(
+    plan: Plan,
+    node_class: type[MultiPaxosNode] = MultiPaxosNode,
+    settings: Mapping[str, Any] = NOTHING,
+) -> Any:
     """The factory of a run's replicas."""
-    parameters = multi_paxos_parameters(plan)
+    parameters = replace(multi_paxos_parameters(plan), **settings)
     lives: dict[NodeId, int] = {}
 
     def make_node(node_id: NodeId, disk: Disk) -> MultiPaxosNode:
@@ -90,11 +100,13 @@ def multi_paxos_invariants() -> list[Any]:
     ]
 
 
-def multi_paxos(node_class: type[MultiPaxosNode] = MultiPaxosNode) -> SwarmProtocol:
-    """Multi-Paxos, or a broken relative of it."""
+def multi_paxos(
+    node_class: type[MultiPaxosNode] = MultiPaxosNode, settings: Mapping[str, Any] = NOTHING
+) -> SwarmProtocol:
+    """Multi-Paxos, or a relative of it: another node class, other settings than are drawn."""
     return SwarmProtocol(
         name="multipaxos",
-        make_node=lambda plan: make_multi_paxos(plan, node_class),
+        make_node=lambda plan: make_multi_paxos(plan, node_class, settings),
         invariants=multi_paxos_invariants,
         reconfigure=lambda node, number, members: Reconfigure(("change", number), Quorums(members)),
         is_leader=lambda node: node.role == "leader",
@@ -127,15 +139,20 @@ def raft_config(plan: Plan) -> RaftConfig:
     )
 
 
-def make_raft(plan: Plan, node_class: type[RaftNode] = RaftNode) -> Any:
+def make_raft(
+    plan: Plan,
+    node_class: type[RaftNode] = RaftNode,
+    settings: Mapping[str, Any] = NOTHING,
+    machine: Callable[[], KeyValueStore] = KeyValueStore,
+) -> Any:
     """The factory of a run's servers."""
-    config = raft_config(plan)
+    config = replace(raft_config(plan), **settings)
     lives: dict[NodeId, int] = {}
 
     def make_node(node_id: NodeId, disk: Disk) -> RaftNode:
         life = lives[node_id] = lives.get(node_id, -1) + 1
         return node_class(
-            node_id, disk, members=plan.members, machine=KeyValueStore(),
+            node_id, disk, members=plan.members, machine=machine(),
             random_source=stream(plan.seed, "node", node_id, life), config=config,
         )  # fmt: skip
 
@@ -188,11 +205,15 @@ def change_raft(node: RaftNode, number: int, members: tuple[NodeId, ...]) -> Any
     return ChangeMembership(request_id, ConfChange(tuple(steps), transition))
 
 
-def raft(node_class: type[RaftNode] = RaftNode) -> SwarmProtocol:
-    """Raft, or a broken relative of it."""
+def raft(
+    node_class: type[RaftNode] = RaftNode,
+    settings: Mapping[str, Any] = NOTHING,
+    machine: Callable[[], KeyValueStore] = KeyValueStore,
+) -> SwarmProtocol:
+    """Raft, or a relative of it: another node class, settings or state machine."""
     return SwarmProtocol(
         name="raft",
-        make_node=lambda plan: make_raft(plan, node_class),
+        make_node=lambda plan: make_raft(plan, node_class, settings, machine),
         invariants=raft_invariants,
         reconfigure=change_raft,
         is_leader=lambda node: node.core.is_leader,
