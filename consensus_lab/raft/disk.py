@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from consensus_lab.client import sessions_size_bytes
 from consensus_lab.node import CONTROL_SIZE_BYTES, Disk, Persist, message_size
+from consensus_lab.raft.core import RaftCore
 from consensus_lab.raft.entries import (
     EMPTY_HARD_STATE,
     Entries,
@@ -66,9 +67,15 @@ class Writer:
         while ("entry", self.last_index + 1) in disk:
             self.last_index += 1
 
-    def differs(self, term: int, vote: int) -> bool:
-        """True when term or vote are not what was last written."""
-        return term != self.term or vote != self.vote
+    def is_behind(self, core: RaftCore) -> bool:
+        """True when there is something to write."""
+        log = core.log
+        return (
+            log.handed_out != log.last_index
+            or core.term != self.term
+            or core.vote != self.vote
+            or log.snapshot is not None
+        )
 
     def append(self, hard_state: HardState, entries: Entries) -> Persist:
         """Write entries and state; entries that stand behind the new ones were replaced."""

@@ -7,7 +7,7 @@ must cut at the same entries.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from enum import Enum, IntEnum
 from typing import Any, NamedTuple, TypeAlias
 
@@ -110,13 +110,17 @@ def proposed(data: Any, type: EntryType = EntryType.NORMAL) -> Entry:
     return Entry(0, 0, data, type)
 
 
-def entries_size(entries: Iterable[Entry]) -> int:
+def entries_size(entries: Entries) -> int:
     """Encoded bytes of several entries."""
+    if len(entries) < 2:  # Most appends hold one entry or none.
+        return entries[0].size_bytes if entries else 0
     return sum([entry.size_bytes for entry in entries])
 
 
-def payloads_size(entries: Iterable[Entry]) -> int:
+def payloads_size(entries: Entries) -> int:
     """Bytes of the contents of several entries."""
+    if len(entries) < 2:
+        return entries[0].payload_bytes if entries else 0
     return sum([entry.payload_bytes for entry in entries])
 
 

@@ -277,7 +277,8 @@ class RaftNode:
         core.messages = []
         while core.has_changed:
             core.has_changed = False
-            self._write(effects)
+            if self._writer.is_behind(core):
+                self._write(effects)
             if core.after_append:
                 effects.extend(core.after_append)
                 core.after_append = []
@@ -311,7 +312,7 @@ class RaftNode:
             effects.append(writer.append(core.hard_state(), entries))
             # What follows in the effects waits for the write, so to the log it is done.
             log.stable_to(log.last_index, log.last_term)
-        elif writer.differs(core.term, core.vote):
+        elif (core.term, core.vote) != (writer.term, writer.vote):
             effects.append(writer.append(core.hard_state(), ()))
 
     def _apply(self, effects: Effects) -> None:

@@ -35,42 +35,50 @@ class Inflights:
         Window size in messages.
     bytes_max : int or None
         Window size in payload bytes; None is without limit.  One message may exceed it.
+
+    Attributes
+    ----------
+    is_full : bool
+        Nothing more may be sent before an acknowledgement.
     """
 
-    __slots__ = ("bytes", "bytes_max", "messages_max", "window")
+    __slots__ = ("bytes", "bytes_max", "is_full", "messages_max", "window")
 
     def __init__(self, messages_max: int, bytes_max: int | None) -> None:
         self.messages_max = messages_max
         self.bytes_max = bytes_max
         self.bytes = 0
+        self.is_full = False
         self.window: deque[tuple[int, int]] = deque()  # (last index, payload bytes)
 
     def __len__(self) -> int:
         return len(self.window)
-
-    @property
-    def is_full(self) -> bool:
-        """True when nothing more may be sent before an acknowledgement."""
-        if len(self.window) >= self.messages_max:
-            return True
-        return self.bytes_max is not None and self.bytes >= self.bytes_max
 
     def add(self, last_index: int, payload_bytes: int) -> None:
         """An append whose last entry has that index is on its way."""
         assert not self.is_full, "an append beyond the window"
         self.window.append((last_index, payload_bytes))
         self.bytes += payload_bytes
+        self._measure()
+
+    def _measure(self) -> None:
+        self.is_full = len(self.window) >= self.messages_max or (
+            self.bytes_max is not None and self.bytes >= self.bytes_max
+        )
 
     def free_to(self, index: int) -> None:
         """Everything up to that index has been acknowledged."""
         window = self.window
         while window and window[0][0] <= index:
             self.bytes -= window.popleft()[1]
+        if self.is_full:
+            self._measure()
 
     def clear(self) -> None:
         """Forget what is on its way."""
         self.window.clear()
         self.bytes = 0
+        self.is_full = False
 
 
 class Progress:
@@ -154,18 +162,19 @@ class Progress:
         self.sent_commit = snapshot_index
 
     def sent_entries(self, count: int, payload_bytes: int) -> None:
-        """An append with so many entries went out."""
+        """An append with so many entries went out; when probing, its answer must come first."""
         if self.state is ProgressState.REPLICATE:
-            inflights = self.inflights
-            if count:
-                self.next += count
-                inflights.add(self.next - 1, payload_bytes)
-            # A message that fills the window, or an empty one through a full window, is a probe.
-            self.is_flow_paused = inflights.is_full
+            self.next += count
+            self.inflights.add(self.next - 1, payload_bytes)
+            self.is_flow_paused = self.inflights.is_full
         else:
             assert self.state is ProgressState.PROBE
-            if count:
-                self.is_flow_paused = True
+            self.is_flow_paused = True
+
+    def sent_probe(self) -> None:
+        """An append without entries went out; through a full window it is a probe."""
+        if self.state is ProgressState.REPLICATE:
+            self.is_flow_paused = self.inflights.is_full
 
     def can_bump_commit(self, commit: int) -> bool:
         """True when sending that commit index may move the follower's."""

@@ -79,7 +79,10 @@ def maybe_send_append(core: RaftCore, to: NodeId, member: Progress, *, if_empty:
     core.messages.append(
         Send(to, MsgApp(core.node_id, core.term, log_term, previous, commit, entries))
     )
-    member.sent_entries(len(entries), payloads_size(entries) if entries else 0)
+    if entries:
+        member.sent_entries(len(entries), payloads_size(entries))
+    else:
+        member.sent_probe()
     member.sent_commit = commit
     return True
 

@@ -33,7 +33,7 @@ def test_the_window_is_bounded_in_messages_and_in_bytes():
 def test_a_probe_sends_one_append_and_waits():
     """After a message with entries the flow is paused until an answer or a heartbeat's."""
     member = follower()
-    member.sent_entries(0, 0)
+    member.sent_probe()
     assert not member.is_paused
     member.sent_entries(2, 20)
     assert member.is_paused
@@ -132,8 +132,10 @@ def test_match_stays_below_next_and_never_goes_back(steps, bytes_max):
     for step, first, second in steps:
         before = member.match
         if step == "send" and not member.is_paused:
-            count = 0 if member.inflights.is_full else first
-            member.sent_entries(count, second)
+            if first == 0 or member.inflights.is_full:
+                member.sent_probe()
+            else:
+                member.sent_entries(first, second)
         elif step == "ack":
             if member.maybe_update(first) and member.state is ProgressState.REPLICATE:
                 member.inflights.free_to(first)
