@@ -73,6 +73,8 @@ def _varint(value: int) -> int:
 
 def _field(content_bytes: int) -> int:
     """Bytes of a field with that much content: tag, length, content."""
+    if content_bytes < 128:  # The length takes one byte.
+        return 2 + content_bytes
     return 1 + _varint(content_bytes) + content_bytes
 
 
