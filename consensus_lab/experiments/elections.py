@@ -155,3 +155,38 @@ def repeated(trial: Callable[[int], Any], count: int, seed: int) -> list[Any]:
     """The outcomes of that many independent trials, whose seeds derive from one."""
     seeds = random.Random(seed).sample(range(1 << 48), count)
     return [trial(one) for one in seeds]
+
+
+def synchronised_election(
+    n_servers: int, *, failed: int, latency_over_range: float, seed: int
+) -> tuple[bool, float]:
+    """Whether the first term splits, and the time to an elected leader in widths of the range.
+
+    The conditions of the dissertation's formulas (§9.3, §9.4): timeouts from one to two widths,
+    started together by a last heartbeat; fixed latency, no disk time, equal logs; the crash
+    falls uniformly within a heartbeat interval of half a width.
+    """
+    width_ns = 1000 * MS
+    config = RaftConfig(
+        election_timeout_range_ns=(width_ns, 2 * width_ns), pre_vote=False, check_quorum=False
+    )
+    members = tuple(range(1, n_servers + 1))
+    alive = members[failed:]
+    engine = Engine(
+        lambda i, disk: RaftNode(
+            i, disk or disk_with(1), members=members, machine=KeyValueStore(),
+            random_source=stream(seed, "server", i), config=config,
+        ),
+        alive, seed=seed, links=Link(round(latency_over_range * width_ns)),
+    )  # fmt: skip
+    crash_ns = stream(seed, "trial").randrange(width_ns // 2)
+    engine.run(until=lambda: _leads(engine) is not None, until_ns=TRIAL_NS_MAX)
+    leader = _leads(engine)
+    assert leader is not None, f"no leader in trial {seed}"
+    first_term = 2
+    is_split = engine.nodes[leader].core.term > first_term
+    return is_split, (engine.now - crash_ns) / width_ns
+
+
+def _leads(engine: Engine) -> NodeId | None:
+    return next((i for i, node in engine.nodes.items() if node.core.is_leader), None)

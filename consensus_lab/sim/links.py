@@ -118,7 +118,7 @@ class Links:
         self._upload_free: dict[NodeId, int] = {}
         self._download_free: dict[NodeId, int] = {}
         self._last_arrival: dict[tuple[NodeId, NodeId], int] = {}
-        self._numbers: dict[tuple, int] = {}
+        self._numbers: dict[tuple[int, ...], int] = {}
         self._certain = all(link.is_certain for link in (default, *self.pairs.values()))
         self._certain &= self.bandwidth == Bandwidth()
         self.seed(0)
@@ -145,6 +145,12 @@ class Links:
                 reorder_ns=max(link.reorder_ns, trouble.reorder_ns),
             )
         return link
+
+    def change(self, sender: NodeId, receiver: NodeId, link: Link) -> None:
+        """From now on that direction is that link (do not write to `pairs` in a run)."""
+        self.pairs[sender, receiver] = link.validated()
+        self._certain = False  # Engines keep the latencies of plain links; so none is plain now.
+        self.changed()
 
     def line(self, node_id: NodeId) -> Bandwidth:
         """A node's own upload and download line."""

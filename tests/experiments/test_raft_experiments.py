@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from consensus_lab import data
-from consensus_lab.experiments import failover, leader_election, put_latency, raft_write
+from consensus_lab.experiments import (
+    commit_latency,
+    failover,
+    leader_election,
+    put_latency,
+    raft_write,
+    split_votes,
+)
 from consensus_lab.node import ParameterError
 
 
@@ -97,3 +104,26 @@ def test_ranges_that_make_no_sense_are_refused() -> None:
             leader_election.Parameters.of({"timeout_ranges_ms": [text]})
     with pytest.raises(ParameterError, match="protocol must be raft"):
         raft_write.Parameters.of({"protocol": "multi-paxos"})
+
+
+@pytest.mark.slow
+def test_commit_latency_is_the_order_statistic_of_the_round_trips() -> None:
+    """Means within four standard errors of the closed form, at every size."""
+    result = commit_latency.run(commit_latency.Parameters.of({"n_requests": 2000}))
+    for row in result.frame.itertuples():
+        error = (row.commit_ms_high - row.commit_ms_low) / (2 * 1.96)
+        assert abs(row.commit_ms_mean - row.formula_ms_mean) < 4 * error, row
+        assert abs(row.commit_ms_p99 / row.formula_ms_p99 - 1) < 0.03, row
+
+
+@pytest.mark.slow
+def test_split_votes_come_at_the_dissertations_rate_and_cost() -> None:
+    """Shares within 3.5 standard errors of the closed form; times within them or 2 %."""
+    trials = 2000
+    few = {"latencies_over_range": [0.05, 0.1], "n_trials": trials}
+    frame = split_votes.run(split_votes.Parameters.of(few)).frame
+    for row in frame.itertuples():
+        p = row.split_formula
+        assert abs(row.split_share - p) < 3.5 * (p * (1 - p) / trials) ** 0.5, row
+        error = (row.time_high - row.time_low) / (2 * 1.96)
+        assert abs(row.time_over_range - row.time_formula) < max(3.5 * error, 0.02), row

@@ -243,6 +243,16 @@ def test_overlapping_partitions_heal_when_the_last_one_ends() -> None:
     assert engine.nodes[1].log[1:] == [("x", 61)]
 
 
+def test_a_link_may_be_changed_in_a_run() -> None:
+    links = Links(Link(10))
+    engine = engine_of({0: {"go": [Send(1, Text("x"))]}, 1: {}}, links=links)
+    engine.submit(0, "go", 0)
+    engine.at(50, lambda: links.change(0, 1, Link(1000)))
+    engine.submit(0, "go", 100)
+    engine.run()
+    assert engine.nodes[1].log[1:] == [("x", 10), ("x", 1100)]
+
+
 def test_loss_and_duplication_come_at_their_rates() -> None:
     script = {"go": [Send(1, Text("x"))]}
     links = Link(1, loss=0.2, duplicate=0.1, reorder_ns=50)
