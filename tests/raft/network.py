@@ -7,7 +7,7 @@ from collections import deque
 from typing import Any
 
 from consensus_lab.client import Request
-from consensus_lab.kv import KeyValueStore, Put
+from consensus_lab.kv import KeyValueStore, Put, StoreConfig
 from consensus_lab.node import Apply, Note, Persist, Reply, Send, SetTimer
 from consensus_lab.raft.config import RaftConfig
 from consensus_lab.raft.entries import ConfChange, ConfChangeSingle, ConfChangeType
@@ -32,7 +32,9 @@ class Network:
         members: tuple[int, ...] | None = None,
         config: RaftConfig | None = None,
         learners: tuple[int, ...] = (),
+        store: StoreConfig | None = None,
     ) -> None:
+        self.store = store
         self.members = node_ids if members is None else members
         self.learners = learners
         self.config = config or RaftConfig()
@@ -52,7 +54,8 @@ class Network:
         """Start a node from its disk."""
         node = RaftNode(
             node_id, dict(self.disks[node_id]), members=self.members, learners=self.learners,
-            machine=KeyValueStore(), random_source=random.Random(node_id), config=self.config,
+            machine=KeyValueStore(self.store), random_source=random.Random(node_id),
+            config=self.config,
         )  # fmt: skip
         self.nodes[node_id] = node
         self.applied[node_id] = []

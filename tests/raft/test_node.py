@@ -3,7 +3,7 @@
 import pytest
 
 from consensus_lab.client import Query, Refused, Request
-from consensus_lab.kv import Get, Put, PutResult
+from consensus_lab.kv import Delete, Get, Put, PutResult, StoreConfig
 from consensus_lab.node import (
     Apply,
     Node,
@@ -133,6 +133,25 @@ def test_a_command_over_the_limit_is_refused_before_it_is_proposed():
     network.submit(2, Request("big", Put("k", "x" * 2_000_000)))
     assert network.replies["big"] == Refused("etcdserver: request is too large")
     assert network.on_the_way == []
+
+
+def test_a_full_quota_refuses_puts_on_every_node_and_loses_nothing():
+    """The alarm is part of the replicated state; reads and deletes still work."""
+    network = elected(store=StoreConfig(quota_bytes=1_000))
+    for number in range(5):
+        network.submit(1 + number % 3, put(number))
+        network.run()
+    refusals = [network.replies["c", number] for number in range(5)]
+    assert [type(result).__name__ for result in refusals] == [
+        "PutResult", "PutResult", "PutResult", "RequestError", "Refused",
+    ]  # fmt: skip
+    assert refusals[3].rule == refusals[4].reason == "etcdserver: mvcc: database space exceeded"
+    assert all(node.machine.has_alarm for node in network.nodes.values())
+    network.submit(2, Query("r", Get("k")))
+    network.submit(3, Request("d", Delete("k")))
+    network.run()
+    assert network.replies["r"].value == "2"
+    assert network.replies["d"].deleted == 1
 
 
 def test_a_linearizable_read_sees_every_answered_write():

@@ -78,6 +78,8 @@ def describe_committed(voters: frozenset[int], acked: dict[int, int]) -> str:
 
 def _committed(case: _Case, where: str) -> str:
     acked = {voter: integer(v, where) for voter, v in case.values.items() if v != "_"}
+    if 0 in acked.values():
+        raise ScenarioError(where, "cannot use 0 as idx: an index that is not known is _")
     if case.is_joint:
         index = joint_committed(case.incoming, case.outgoing, acked)
         text = describe_committed(case.incoming | case.outgoing, acked)
