@@ -10,6 +10,7 @@ from consensus_lab.experiments import (
     failover,
     leader_election,
     put_latency,
+    raft_switches,
     raft_write,
     split_votes,
 )
@@ -127,3 +128,10 @@ def test_split_votes_come_at_the_dissertations_rate_and_cost() -> None:
         assert abs(row.split_share - p) < 3.5 * (p * (1 - p) / trials) ** 0.5, row
         error = (row.time_high - row.time_low) / (2 * 1.96)
         assert abs(row.time_over_range - row.time_formula) < max(3.5 * error, 0.02), row
+
+
+def test_each_switch_ends_what_it_is_there_for() -> None:
+    result = raft_switches.run(raft_switches.Parameters.of({"n_trials": 4}))
+    wrong = result.frame.groupby("switch")["went_wrong"].mean()
+    assert wrong["without pre-vote"] == 1.0 and wrong["with pre-vote"] == 0.0
+    assert wrong["serializable read"] == 1.0 and wrong["ReadIndex"] == 0.0
