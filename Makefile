@@ -48,7 +48,7 @@ bench: $(STAMP)
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .
-	@$(BIN)/mypy consensus_lab
+	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
 # The lock pins every version with its hashes; it names packages, never where they come from.
