@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 OPERATIONS_MAX = 1_000_000
 """Operations that all clients of a run may begin."""
 
+BACK_OFF_MAX = 16
+"""A cluster that falls behind is not buried under repetitions."""
+
 
 class Dialect(Protocol):
     """How the judge's requests are said to the store under test."""
@@ -64,7 +67,8 @@ class Workload:
     think_ns_max : int
         Longest pause between an answer and the next call, nanoseconds.
     timeout_ns : int
-        An attempt without an answer for that long is followed by the next one.
+        The first attempt without an answer for that long is followed by the next one; each
+        attempt waits twice as long as the one before, up to `BACK_OFF_MAX` times as long.
     attempts_max : int
         Attempts at one operation; then its client gives it up and its outcome stays unknown.
     abandoned_max : int
@@ -222,7 +226,8 @@ class Clients:
         request_id, attempt = client.current, client.attempt
         request = self.operations[request_id].request
         self.engine.submit(client.node, self.dialect.submission(request_id, request))
-        due = self.engine.now + self.workload.timeout_ns
+        patience = min(1 << (attempt - 1), BACK_OFF_MAX)
+        due = self.engine.now + patience * self.workload.timeout_ns
         self.engine.at(due, lambda: self._timed_out(client, request_id, attempt))
 
     def _timed_out(self, client: _Client, request_id: Hashable, attempt: int) -> None:

@@ -48,6 +48,8 @@ class SwarmProtocol(NamedTuple):
     reconfigure : callable (node, number, members) -> command
         What to hand to that node for the plan's change of that number.
     is_leader : callable (node) -> bool
+    may_be_stuck : callable (nodes) -> bool
+        True in a state, named by the protocol's own documents, that nothing can leave any more.
     dialect : Dialect
     model : Model
         What the clients' operations mean.
@@ -58,6 +60,7 @@ class SwarmProtocol(NamedTuple):
     invariants: Callable[[], list[Any]]
     reconfigure: Callable[[Any, int, tuple[NodeId, ...]], Any]
     is_leader: Callable[[Any], bool]
+    may_be_stuck: Callable[[dict[NodeId, Any]], bool]
     dialect: Dialect
     model: Any
 
@@ -187,7 +190,7 @@ class _Run:
         engine.run(until_ns=plan.calm_ns, events_max=EVENTS_MAX)
         self._repair()
         engine.run(until_ns=plan.end_ns, until=lambda: self.clients.is_done, events_max=EVENTS_MAX)
-        if not self._reads_every_key():
+        if not self._reads_every_key() and not self.protocol.may_be_stuck(engine.nodes):
             return "stuck: no answer after all faults were repaired"
         return None
 

@@ -24,6 +24,7 @@ from consensus_lab.sim.process import Host
 from consensus_lab.sim.streams import stream
 
 MILLISECOND_NS = 1_000_000
+LEADER_FAULTS = ("crash", "isolate", "mute", "deaf")
 SERVERS_MAX = 7
 
 
@@ -275,18 +276,20 @@ def _draw_leader_faults(source: random.Random, calm_ns: int) -> list[LeaderFault
     if source.random() < 0.3:
         return []
     every_ms = source.choice((400, 1_000, 3_000))
-    has_slow_clocks = source.random() < 0.5
+    # Some plans do nothing but cut off leaders whose clocks are slow: what leases fear.
+    fears_clocks = source.random() < 0.2
     drawn = []
     for at_ns in _draw_times(source, calm_ns, every_ms):
-        slowed_ns = _ms(source, 100, 500) if has_slow_clocks and source.random() < 0.5 else 0
+        is_slowed = fears_clocks or source.random() < 0.2
+        slowed_ns = _ms(source, 100, 500) if is_slowed else 0
         lasts_ns = _ms(source, 1, source.choice((100, 500, 3_000)))
         drawn.append(
             LeaderFault(
-                kind=source.choice(("crash", "isolate", "isolate", "mute", "deaf")),
+                kind="isolate" if fears_clocks else source.choice(LEADER_FAULTS),
                 at_ns=at_ns,
                 until_ns=min(calm_ns, at_ns + slowed_ns + lasts_ns),
                 burst=source.choice((0, 0, 3, 20)),
-                probes=source.choice((0, 20, 20)),
+                probes=20 if fears_clocks else source.choice((0, 20)),
                 slowed_ns=slowed_ns,
             )
         )

@@ -15,6 +15,7 @@ from consensus_lab.paxos.multi_messages import Reconfigure
 from consensus_lab.paxos.multi_parameters import MultiPaxosParameters
 from consensus_lab.paxos.quorum import Quorums
 from consensus_lab.raft.config import RaftConfig
+from consensus_lab.raft.core import RaftCore
 from consensus_lab.raft.disk import BASE, HARD_STATE
 from consensus_lab.raft.entries import (
     EMPTY_HARD_STATE,
@@ -27,7 +28,7 @@ from consensus_lab.raft.node import RaftNode
 from consensus_lab.raft.requests import ChangeMembership, TransferLeadership
 from consensus_lab.sim.clients import KeyValueDialect
 from consensus_lab.sim.invariants import EqualStates, Promised
-from consensus_lab.sim.log_invariants import LogInvariants
+from consensus_lab.sim.log_invariants import LogInvariants, is_majority_of_each
 from consensus_lab.sim.models import REGISTER
 from consensus_lab.sim.slot_invariants import COVERED, SlotInvariants
 from consensus_lab.sim.streams import stream
@@ -110,6 +111,7 @@ def multi_paxos(
         invariants=multi_paxos_invariants,
         reconfigure=lambda node, number, members: Reconfigure(("change", number), Quorums(members)),
         is_leader=lambda node: node.role == "leader",
+        may_be_stuck=lambda nodes: False,
         dialect=KeyValueDialect(),
         model=REGISTER,
     )
@@ -205,6 +207,30 @@ def change_raft(node: RaftNode, number: int, members: tuple[NodeId, ...]) -> Any
     return ChangeMembership(request_id, ConfChange(tuple(steps), transition))
 
 
+def is_configuration_lost(nodes: dict[NodeId, RaftNode]) -> bool:
+    """True when servers disagree about the configuration and so nobody can be elected any more.
+
+    A leader that applies its own removal steps down at once.  When the message that told the
+    others of the commit is lost, the new voters still ask the old ones, who refuse because
+    their logs are longer and may not campaign themselves.  etcd-io/raft has this gap as well
+    (`switchToConfig`); the paper has not, for there a configuration counts from the append on.
+    """
+    cores = {node_id: node.core for node_id, node in nodes.items()}
+    if len({core.configuration for core in cores.values()}) == 1:
+        return False
+    return not any(_can_win(core, cores) for core in cores.values())
+
+
+def _can_win(core: RaftCore, cores: dict[NodeId, RaftCore]) -> bool:
+    """True when this server leads or may campaign and would get the votes that it needs."""
+    if core.is_leader:
+        return True
+    last = (core.log.last_index, core.log.last_term)
+    voters = {other for other, voter in cores.items() if voter.log.is_up_to_date(*last)}
+    halves = [half for half in (core.configuration.voters, core.configuration.outgoing) if half]
+    return core.is_promotable and is_majority_of_each(voters, halves)
+
+
 def raft(
     node_class: type[RaftNode] = RaftNode,
     settings: Mapping[str, Any] = NOTHING,
@@ -217,6 +243,7 @@ def raft(
         invariants=raft_invariants,
         reconfigure=change_raft,
         is_leader=lambda node: node.core.is_leader,
+        may_be_stuck=is_configuration_lost,
         dialect=KeyValueDialect(),
         model=REGISTER,
     )
