@@ -191,8 +191,8 @@ class RaftNode:
     def timer(self, name: str, now: int) -> Effects:
         """A timer that this node set went off."""
         core = self.core
-        if name == "read":
-            return self._retry_read()
+        if name == "read":  # The present round is late: messages were lost, or no leader known.
+            return [*self.reads.ask(core), *self._flush()]
         if name == "transfer":
             return self.clients.end_transfer()
         clock = self._clock
@@ -244,17 +244,9 @@ class RaftNode:
         return effects or self._flush()
 
     def _submit_query(self, query: Query, now: int) -> Effects:
-        effects = self.reads.add(query, now)
-        if effects:
-            effects.extend(self._step(self.reads.message()))
-        return effects
-
-    def _retry_read(self) -> Effects:
-        """The present read round is late: its messages were lost, or there was no leader."""
-        effects = self.reads.retry()
-        if effects:
-            effects.extend(self._step(self.reads.message()))
-        return effects
+        del now
+        effects = self.reads.add(self.core, query)
+        return [*effects, *self._flush()] if effects else effects
 
     def _submit_serializable(self, query: ask.SerializableQuery, now: int) -> Effects:
         del now
@@ -285,7 +277,7 @@ class RaftNode:
             if core.log.applied < core.log.committed:
                 self._apply(effects)
             if core.read_states:
-                self._take_read_states(effects)
+                effects.extend(self.reads.take_states(core))
             if core.refused:
                 effects.extend(self.clients.tell_refused(core))
             if self._known != (core.role, core.term, core.lead):
@@ -374,17 +366,6 @@ class RaftNode:
         outcome: Outcome = snapshot.data
         self.machine.restore(outcome.machine)
         self.sessions.restore(outcome.sessions)
-
-    def _take_read_states(self, effects: Effects) -> None:
-        core = self.core
-        states, core.read_states = core.read_states, []
-        for state in states:
-            self.reads.confirmed(state)
-        effects.extend(self.reads.serve(core.log.applied))
-        more = self.reads.next_round()
-        if more:
-            core.step(self.reads.message())
-            effects.extend(more)
 
     def _receive_special(self, sender: NodeId, message: Any) -> Effects:
         """A message between nodes that the core does not know, or one that is out of place."""

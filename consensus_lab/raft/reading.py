@@ -14,6 +14,7 @@ from collections.abc import Hashable
 from consensus_lab.client import Query, StateMachine
 from consensus_lab.node import Effects, NodeId, Reply, SetTimer
 from consensus_lab.raft.config import RaftConfig
+from consensus_lab.raft.core import RaftCore
 from consensus_lab.raft.messages import MsgReadIndex, ReadState
 
 
@@ -49,28 +50,37 @@ class Reads:
         """The node has started: contexts of this life are told apart by that time."""
         self._began_ns = now
 
-    def add(self, query: Query, now: int) -> Effects:
-        """Take a read; a timer when it begins a round, whose `message` must then be stepped."""
-        del now
+    def add(self, core: RaftCore, query: Query) -> Effects:
+        """Take a read; it begins a round, or waits for the next."""
         self._arrived.append(query)
-        return self.next_round() if self._context is None else []
+        return self._next_round(core)
 
-    def next_round(self) -> Effects:
+    def _next_round(self, core: RaftCore) -> Effects:
         """Begin a round for the reads that have arrived, if none is under way."""
         if self._context is not None or not self._arrived:
             return []
         self._rounds += 1
         self._context = (self._node_id, self._began_ns, self._rounds)
         self._round, self._arrived = self._arrived, []
-        return [self._timer]
+        return self.ask(core)
 
-    def retry(self) -> Effects:
-        """The timer went off: ask again, if the round is still under way."""
-        return [] if self._context is None else [self._timer]
+    def ask(self, core: RaftCore) -> Effects:
+        """Ask for the round under way, if there is one; again when the timer goes off."""
+        if self._context is None:
+            return []
+        core.step(self.message())
+        return [self._timer]
 
     def message(self) -> MsgReadIndex:
         """What asks for the round under way."""
         return MsgReadIndex(self._node_id, 0, self._context)
+
+    def take_states(self, core: RaftCore) -> Effects:
+        """Answer what the leader has confirmed, and ask for the reads that have come since."""
+        states, core.read_states = core.read_states, []
+        for state in states:
+            self.confirmed(state)
+        return [*self.serve(core.log.applied), *self._next_round(core)]
 
     def confirmed(self, state: ReadState) -> None:
         """The leader has confirmed a round; answers to earlier rounds mean nothing."""

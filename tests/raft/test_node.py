@@ -204,7 +204,7 @@ def test_an_answer_to_an_earlier_round_confirms_nothing():
     """Only the round under way counts."""
     network = elected()
     reads = network.nodes[1].reads
-    reads.add(Query("r", Get("k")), 0)
+    reads.add(network.nodes[1].core, Query("r", Get("k")))
     reads.confirmed(ReadState(9, "another"))
     assert not reads.confirmed_rounds
     reads.confirmed(ReadState(9, reads.message().context))
