@@ -101,15 +101,35 @@ class Failure(NamedTuple):
     order: tuple[int, ...]
     states: tuple[Hashable, ...]
 
-    def bars(self) -> list[Bar]:
-        """The prefix as bars, by client and time: what `report` draws."""
+    def bars(self, *, latest: int | None = None) -> list[Bar]:
+        """The prefix as bars, by client and time: what `report.histories` draws.
+
+        Parameters
+        ----------
+        latest : int, optional
+            Only the bar that nothing explains and so many before it: those that returned last
+            or, without an answer, have a place in the order.
+        """
         place = {index: number for number, index in enumerate(self.order, 1)}
+        shown = range(len(self.prefix)) if latest is None else self._latest(latest, place)
         bars = [
             Bar(operation.client, label(operation), operation.called, operation.returned,
                 place.get(index), index == self.culprit)
-            for index, operation in enumerate(self.prefix)
+            for index, operation in ((index, self.prefix[index]) for index in shown)
         ]  # fmt: skip
         return sorted(bars, key=lambda bar: (bar.client, bar.start))
+
+    def _latest(self, count: int, place: dict[int, int]) -> list[int]:
+        """The operations nearest to the failure, which itself returned last of all."""
+        others = [index for index in place if index != self.culprit]
+        end = _end_of_prefix(self)
+
+        def nearness(index: int) -> tuple[int, int]:
+            returned = self.prefix[index].returned
+            return (end if returned is None else returned), place[index]
+
+        others.sort(key=nearness, reverse=True)
+        return [self.culprit, *others[:count]]
 
     def describe(self) -> str:
         """The prefix as lines of text, one operation each, with its place in the order."""

@@ -1,6 +1,6 @@
 """Judges every client history in a folder and compares with the verdicts that stand beside them.
 
-    python -m tests.conformance.linearizability FOLDER [--picture]
+    python -m tests.conformance.linearizability FOLDER [--describe] [--pictures FOLDER]
 
 A verdict file is a CSV with the columns `file` (relative to the CSV), `model` and `linearizable`
 (true or false); there may be several, in subfolders too.  History files are those named there and
@@ -23,6 +23,8 @@ from consensus_lab.sim.history_files import HistoryError, read_history_file
 from consensus_lab.sim.linearizability import UndecidedError, Verdict, check
 from consensus_lab.sim.models import KEY_VALUE, REGISTER, CellModel
 
+BARS_SHOWN = 40
+"""Operations in a picture; more cannot be read."""
 HISTORY_SUFFIXES = (".log", ".txt", ".edn")
 CORPUS_HINT = (
     "set CONSENSUS_LAB_REFERENCE to a folder with raft/linearizability: the histories of "
@@ -124,8 +126,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument(
-        "--picture", action="store_true", help="print the shortest failing prefix of bad histories"
+        "--describe", action="store_true", help="print the shortest failing prefix of bad histories"
     )
+    parser.add_argument("--pictures", type=Path, help="draw them, as SVG and PNG in that folder")
     options = parser.parse_args(arguments)
     if not options.folder.exists():
         print(f"no such folder: {options.folder}", file=sys.stderr)
@@ -136,7 +139,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"no histories in {options.folder}", file=sys.stderr)
         return 2
     for outcome in outcomes:
-        _print(outcome, options.picture)
+        _print(outcome, options.describe)
+        if options.pictures is not None:
+            _draw(outcome, options.pictures)
     failed = sum(outcome.error is not None for outcome in outcomes)
     passed = sum(o.error is None and o.case.expected is not None for o in outcomes)
     print(f"{time.perf_counter() - began:.1f} s")
@@ -144,14 +149,28 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def _print(outcome: Outcome, wants_picture: bool) -> None:
-    """The lines for one case: failures, histories without a verdict, pictures on request."""
+def _draw(outcome: Outcome, folder: Path) -> None:
+    """The end of a bad history's shortest failing prefix, named after its file."""
+    if outcome.verdict is None or outcome.verdict.failure is None:
+        return
+    from consensus_lab.report.histories import history_bars
+    from consensus_lab.report.style import save_figure
+
+    folder.mkdir(parents=True, exist_ok=True)
+    figure = history_bars(
+        outcome.verdict.failure.bars(latest=BARS_SHOWN), x_label="line in the file (count)"
+    )
+    save_figure(figure, folder / outcome.case.path.stem)
+
+
+def _print(outcome: Outcome, wants_prefix: bool) -> None:
+    """The lines for one case: failures, histories without a verdict, prefixes on request."""
     if outcome.error is not None:
         print(f"FAILED {outcome.case.path}: {outcome.error}")
     elif outcome.case.expected is None and outcome.verdict is not None:
         found = _words(outcome.verdict.is_linearizable)
         print(f"{outcome.case.path}: {found} (no verdict to compare with)")
-    if wants_picture and outcome.verdict is not None and outcome.verdict.failure is not None:
+    if wants_prefix and outcome.verdict is not None and outcome.verdict.failure is not None:
         print(f"{outcome.case.path}: {outcome.verdict.failure.describe()}")
 
 

@@ -98,3 +98,16 @@ def test_nothing_to_judge_is_the_users_mistake(tmp_path, capsys):
     assert command.main([str(tmp_path)]) == 2
     assert command.main([str(tmp_path / "nowhere")]) == 2
     assert "no such folder" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_bad_history_comes_back_as_a_picture(tmp_path, capsys):
+    """Its shortest failing prefix, as text and as SVG and PNG."""
+    stale = GOOD + GOOD.replace("- 0", "- 1").replace("invoke\t:write\t1", "invoke\t:read\tnil")
+    stale = stale.replace("- 1\t:ok\t:write\t1", "- 1\t:ok\t:read\t7")
+    write_corpus(tmp_path, verdict="false", text=stale)
+    pictures = tmp_path / "pictures"
+    assert command.main([str(tmp_path), "--describe", "--pictures", str(pictures)]) == 0
+    assert "no order explains client 1's Get(key=None) -> 7" in capsys.readouterr().out
+    assert (pictures / "a.svg").read_text().startswith("<?xml")
+    assert (pictures / "a.png").stat().st_size > 1000

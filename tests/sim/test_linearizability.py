@@ -188,6 +188,18 @@ def test_lost_appends_are_found_and_shown():
     assert "no order explains client 1's Get(key='x') -> 'b'" in failure.describe()
 
 
+def test_a_long_prefix_can_be_shown_in_part():
+    """The culprit and what came last before it, whichever client it was of."""
+    history = [op(c, Put("x", c), None, 10 * c, 10 * c + 5) for c in range(50)]
+    history.append(op(60, Get("x"), 7, 1000, 1010))
+    failure = check(history, model=REGISTER).failure
+    assert len(failure.bars()) == 51
+    bars = failure.bars(latest=3)
+    assert [(bar.client, bar.is_culprit) for bar in bars] == [
+        (47, False), (48, False), (49, False), (60, True),
+    ]  # fmt: skip
+
+
 def test_many_pending_writes_do_not_explode():
     """Sixteen clients that gave up cost no more than their requests differ in."""
     history = [op(c, Put("x", c % 4), UNKNOWN, c) for c in range(16)]

@@ -3,7 +3,9 @@
     python -m tests.swarm --seeds 1000 [--protocol raft|multipaxos] [--jobs 2] [--first 0]
     SEED=17 python -m tests.swarm          (or --seed 17): replays it, with a trace
 
-A failure is printed with its seed.  The exit code is 0 when nothing failed, 1 when something did.
+With a seed, `--trace` prints the trace and `--picture NAME` draws a history that is not
+linearizable.  A failure is printed with its seed.  The exit code is 0 when nothing failed, 1 when
+something did.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from itertools import islice
+from pathlib import Path
 
+from consensus_lab.sim.linearizability import Failure
 from consensus_lab.sim.swarm import Outcome, run_plan
 from consensus_lab.sim.swarm_plan import draw_plan
 from consensus_lab.sim.trace import Trace
@@ -23,6 +27,8 @@ from tests.swarm.protocols import PROTOCOLS
 
 SEEDS_PER_TASK = 10
 PROGRESS_EVERY_S = 2.0
+BARS_SHOWN = 40
+NANOSECONDS_PER_MICROSECOND = 1000
 
 
 def run_seeds(protocol_name: str, seeds: list[int]) -> list[Outcome]:
@@ -49,7 +55,9 @@ def run_swarm(protocol_name: str, seeds: range, jobs: int) -> Iterator[list[Outc
                 yield task.result()
 
 
-def replay(protocol_name: str, seed: int, *, wants_trace: bool) -> Outcome:
+def replay(
+    protocol_name: str, seed: int, *, wants_trace: bool = False, picture: Path | None = None
+) -> Outcome:
     """Run one seed with a trace, and say everything about it."""
     plan, trace = draw_plan(seed), Trace()
     print(f"{protocol_name}, seed {seed}: {plan}")
@@ -61,8 +69,26 @@ def replay(protocol_name: str, seed: int, *, wants_trace: bool) -> Outcome:
     print(outcome.failure or "no failure")
     if outcome.detail:
         print(outcome.detail)
+    if picture is not None and outcome.history_failure is not None:
+        draw(outcome.history_failure, picture)
     print(f"trace digest {outcome.digest}")
     return outcome
+
+
+def draw(failure: Failure, path: Path) -> None:
+    """The end of the shortest failing prefix as SVG and PNG."""
+    from consensus_lab.report.histories import history_bars
+    from consensus_lab.report.style import save_figure
+
+    bars = [
+        bar._replace(
+            start=bar.start // NANOSECONDS_PER_MICROSECOND,
+            end=None if bar.end is None else bar.end // NANOSECONDS_PER_MICROSECOND,
+        )
+        for bar in failure.bars(latest=BARS_SHOWN)
+    ]
+    figure = history_bars(bars, x_label="simulated time (µs)", title=f"Key {failure.key}")
+    print("drawn:", *save_figure(figure, path))
 
 
 def sweep(protocol_name: str, seeds: range, jobs: int) -> list[Outcome]:
@@ -99,12 +125,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=_seed_from_environment(), help="replay it")
     parser.add_argument("--trace", action="store_true", help="with --seed: print the whole trace")
+    parser.add_argument("--picture", type=Path, help="with --seed: draw a bad history there")
     options = parser.parse_args(arguments)
     if options.seeds < 1 or options.jobs < 1:
         parser.error("--seeds and --jobs must be at least 1")
     names = [options.protocol] if options.protocol else sorted(PROTOCOLS)
     if options.seed is not None:
-        outcomes = [replay(name, options.seed, wants_trace=options.trace) for name in names]
+        outcomes = [
+            replay(name, options.seed, wants_trace=options.trace, picture=options.picture)
+            for name in names
+        ]
         return 1 if any(outcome.failure for outcome in outcomes) else 0
     seeds = range(options.first, options.first + options.seeds)
     failed = {name: sweep(name, seeds, options.jobs) for name in names}
