@@ -1,0 +1,181 @@
+"""What is measured on a real etcd cluster: latency, throughput, failover, the largest request.
+
+Times are taken by the client with the machine's monotonic clock, so the client's own work, about
+0.2 ms per call in Python, is part of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from typing import NamedTuple
+
+from consensus_lab.live.etcd import _CHANNEL_OPTIONS, EtcdCluster, ServerEnded, load_grpc
+from consensus_lab.live.etcd_messages import PUT, STATUS, put_request
+from consensus_lab.node import ParameterError
+
+WARM_UP_REQUESTS = 20
+FAILOVER_S_MAX = 30.0
+POLL_S = 0.002
+VALUE_SIZE_BYTES_MAX = 2_000_000
+"""Beyond 2 MiB it is not etcd but gRPC that refuses."""
+
+
+class Failover(NamedTuple):
+    """One failover: time until a survivor named a new leader, and terms that it took."""
+
+    new_leader_ms: float
+    terms: int
+
+
+class RequestLimit(NamedTuple):
+    """The largest value taken with a one-byte key, and the words that refuse a larger one."""
+
+    value_size_bytes_max: int
+    error: str
+
+
+def put_latencies_ms(
+    cluster: EtcdCluster, *, server: int, n_requests: int, value_size_bytes: int
+) -> list[float]:
+    """Milliseconds of each put of one client that waits for each answer; keys of eight bytes."""
+    value = b"v" * value_size_bytes
+    requests = [put_request(b"%08d" % number, value) for number in range(n_requests)]
+    return _call_latencies_ms(cluster, server, PUT, requests)
+
+
+def status_latencies_ms(cluster: EtcdCluster, *, server: int, n_requests: int) -> list[float]:
+    """Milliseconds of calls that one server answers alone, without its disk and the others."""
+    return _call_latencies_ms(cluster, server, STATUS, [b""] * n_requests)
+
+
+def _call_latencies_ms(
+    cluster: EtcdCluster, server: int, method: str, requests: list[bytes]
+) -> list[float]:
+    """Milliseconds of each call, after some that warm up the connection."""
+    call, clock = cluster.call(server, method), time.perf_counter_ns
+    for request in requests[:1] * WARM_UP_REQUESTS:
+        call(request)
+    latencies_ms = []
+    for request in requests:
+        begin_ns = clock()
+        call(request)
+        latencies_ms.append((clock() - begin_ns) / 1e6)
+    return latencies_ms
+
+
+def puts_per_s(
+    cluster: EtcdCluster, *, server: int, clients: int, duration_s: float, value_size_bytes: int
+) -> tuple[float, list[float]]:
+    """Completed puts per second of that many clients, each with one request under way.
+
+    Returns
+    -------
+    (float, list of float)
+        The rate, and the latency of each put, milliseconds.  What is under way at the end is
+        waited for but not counted.
+
+    Raises
+    ------
+    ParameterError
+        For less than one client or no time.
+    """
+    if clients < 1:
+        raise ParameterError("clients", clients, "at least 1")
+    if duration_s <= 0:
+        raise ParameterError("duration_s", duration_s, "above 0")
+    work = _load(cluster.address(server), clients, duration_s, b"v" * value_size_bytes)
+    # In a thread of its own: a notebook has an event loop that runs already.
+    with ThreadPoolExecutor(1) as pool:
+        latencies_ms = pool.submit(asyncio.run, work).result()
+    return len(latencies_ms) / duration_s, latencies_ms
+
+
+async def _load(address: str, clients: int, duration_s: float, value: bytes) -> list[float]:
+    """All clients side by side on one connection."""
+    grpc = load_grpc()
+    numbers, clock = count(), time.perf_counter
+    latencies_ms: list[float] = []
+    async with grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS) as channel:
+        put = channel.unary_unary(PUT)
+        for _ in range(WARM_UP_REQUESTS):
+            await put(put_request(b"warm-up", value))
+        deadline = clock() + duration_s
+
+        async def client() -> None:
+            while (begin := clock()) < deadline:
+                await put(put_request(b"%08d" % next(numbers), value))
+                if (end := clock()) <= deadline:
+                    latencies_ms.append((end - begin) * 1e3)
+
+        await asyncio.gather(*(client() for _ in range(clients)))
+    return latencies_ms
+
+
+def fail_over(cluster: EtcdCluster, *, settle_s: float = 1.3) -> Failover:
+    """Kill the leader, wait for a new one, and bring the old one back.
+
+    Parameters
+    ----------
+    cluster : EtcdCluster
+        Of three or five servers.
+    settle_s : float
+        Time that the cluster runs undisturbed before: more than an election timeout, for a
+        server that has just come back counts its first timeout shorter.
+
+    Raises
+    ------
+    ParameterError
+        For a cluster of one.
+    ServerEnded
+        When no new leader is there after 30 s.
+    """
+    if cluster.n_servers < 3:
+        raise ParameterError("n_servers", cluster.n_servers, "3 or 5: one alone has no successor")
+    cluster.wait_for_leader()
+    time.sleep(settle_s)
+    leader = cluster.wait_for_leader()
+    before = cluster.status(leader)
+    survivors = [server for server in range(cluster.n_servers) if server != leader]
+    begin = time.perf_counter()
+    cluster.kill(leader)
+    try:
+        while time.perf_counter() - begin < FAILOVER_S_MAX:
+            for server in survivors:
+                status = cluster.status(server)
+                if status.term > before.term and status.leader_id not in (0, before.member_id):
+                    took_ms = (time.perf_counter() - begin) * 1e3
+                    return Failover(took_ms, status.term - before.term)
+            time.sleep(POLL_S)
+    finally:
+        cluster.start(leader)
+    raise ServerEnded(f"no new leader within {FAILOVER_S_MAX:.0f} s")
+
+
+def request_limit(cluster: EtcdCluster, *, server: int) -> RequestLimit:
+    """The largest value that is taken, found by halving, and the error for one byte more."""
+    accepted, refused = 1, VALUE_SIZE_BYTES_MAX
+    errors = {size: _refusal(cluster, server, size) for size in (accepted, refused)}
+    assert errors[accepted] is None and errors[refused] is not None, errors
+    while refused - accepted > 1:
+        middle = (accepted + refused) // 2
+        errors[middle] = _refusal(cluster, server, middle)
+        if errors[middle] is None:
+            accepted = middle
+        else:
+            refused = middle
+    return RequestLimit(accepted, errors[refused] or "")
+
+
+def _refusal(cluster: EtcdCluster, server: int, value_size_bytes: int) -> str | None:
+    """Why a put with a one-byte key is refused; None when it is taken."""
+    grpc = load_grpc()
+    try:
+        cluster.put(b"k", b"v" * value_size_bytes, server=server)
+    except grpc.RpcError as error:
+        if error.code() is not grpc.StatusCode.INVALID_ARGUMENT:
+            raise
+        return f"{error.code().name}: {error.details()}"
+    return None
