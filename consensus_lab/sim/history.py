@@ -75,14 +75,23 @@ class Operation(NamedTuple):
 
 
 def label(operation: Operation) -> str:
-    """Request and answer in a few words: `Get(key='x') -> '1'`.
+    """Request and answer in a few words, without the key.
 
     Examples
     --------
-    >>> label(Operation(1, "read", 7, called=0, returned=5))
-    "'read' -> 7"
+    >>> from consensus_lab.sim.models import Get, Put
+    >>> label(Operation(1, Get("x"), 7, called=0, returned=5))
+    'get -> 7'
+    >>> label(Operation(1, Put("x", 7), None, called=0, returned=5))
+    'put 7'
     """
-    return f"{operation.request!r} -> {operation.response!r}"
+    request, response = operation.request, operation.response
+    fields = getattr(request, "_fields", None)
+    if fields is None:
+        return f"{request!r} -> {response!r}"
+    values = [repr(getattr(request, name)) for name in fields if name != "key"]
+    words = " ".join([type(request).__name__.lower(), *values])
+    return words if response is None and values else f"{words} -> {response!r}"
 
 
 class Model(Protocol):

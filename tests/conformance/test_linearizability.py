@@ -108,6 +108,6 @@ def test_a_bad_history_comes_back_as_a_picture(tmp_path, capsys):
     write_corpus(tmp_path, verdict="false", text=stale)
     pictures = tmp_path / "pictures"
     assert command.main([str(tmp_path), "--describe", "--pictures", str(pictures)]) == 0
-    assert "no order explains client 1's Get(key=None) -> 7" in capsys.readouterr().out
+    assert "no order explains client 1's get -> 7" in capsys.readouterr().out
     assert (pictures / "a.svg").read_text().startswith("<?xml")
     assert (pictures / "a.png").stat().st_size > 1000

@@ -185,7 +185,7 @@ def test_lost_appends_are_found_and_shown():
     assert [(bar.client, bar.order, bar.is_culprit) for bar in failure.bars()] == [
         (1, 1, False), (1, None, True), (2, 2, False),
     ]  # fmt: skip
-    assert "no order explains client 1's Get(key='x') -> 'b'" in failure.describe()
+    assert "no order explains client 1's get -> 'b'" in failure.describe()
 
 
 def test_a_long_prefix_can_be_shown_in_part():
