@@ -38,7 +38,7 @@ _STARTS_MAX = 3
 _PORT_RANGE = (20_000, 32_000)
 """Below the ports that the system hands out to outgoing connections."""
 
-_CHANNEL_OPTIONS = (
+CHANNEL_OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
     ("grpc.enable_retries", 0),
@@ -220,7 +220,7 @@ class EtcdCluster:
             self.start(server)
         for server in range(self.n_servers):
             self._channels[server] = self._grpc.insecure_channel(
-                self.address(server), options=_CHANNEL_OPTIONS
+                self.address(server), options=CHANNEL_OPTIONS
             )
         self.wait_for_leader()
 

@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import NamedTuple
 
-from consensus_lab.live.etcd import _CHANNEL_OPTIONS, EtcdCluster, ServerEnded, load_grpc
-from consensus_lab.live.etcd_messages import PUT, STATUS, put_request
+from consensus_lab.live.etcd import CHANNEL_OPTIONS, EtcdCluster, ServerEnded, load_grpc
+from consensus_lab.live.etcd_messages import PUT, STATUS, put_request, varint
 from consensus_lab.node import ParameterError
 
 WARM_UP_REQUESTS = 20
@@ -98,7 +98,7 @@ async def _load(address: str, clients: int, duration_s: float, value: bytes) -> 
     grpc = load_grpc()
     numbers, clock = count(), time.perf_counter
     latencies_ms: list[float] = []
-    async with grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS) as channel:
+    async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
         put = channel.unary_unary(PUT)
         for _ in range(WARM_UP_REQUESTS):
             await put(put_request(b"warm-up", value))
@@ -167,6 +167,21 @@ def request_limit(cluster: EtcdCluster, *, server: int) -> RequestLimit:
         else:
             refused = middle
     return RequestLimit(accepted, errors[refused] or "")
+
+
+def request_number_bytes(member_id: int) -> int:
+    """Encoded size of the numbers that a server gives to the requests that it passes on.
+
+    A number's first two bytes are the last two of the server's identity, the rest time and count
+    (etcd-io/etcd `pkg/idutil`), and each byte of the encoding holds seven bits: nine or ten bytes,
+    as chance has it.  The number counts towards the limit of a request.
+
+    Examples
+    --------
+    >>> request_number_bytes(0x1234_8000), request_number_bytes(0x1234_7FFF)
+    (10, 9)
+    """
+    return len(varint((member_id & 0xFFFF) << 48 | (1 << 40)))
 
 
 def _refusal(cluster: EtcdCluster, server: int, value_size_bytes: int) -> str | None:

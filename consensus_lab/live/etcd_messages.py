@@ -23,13 +23,13 @@ _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
 class Status(NamedTuple):
     """What a server says about itself.
 
-    `leader_id` is 0 while it knows of none; `term` and `index` are those of its Raft log.
+    `leader_id` is 0 while it knows of none; `term` and `log_index` are those of its Raft log.
     """
 
     member_id: int
     leader_id: int
     term: int
-    index: int
+    log_index: int
     version: str
 
 
@@ -137,7 +137,7 @@ def read_status(message: bytes) -> Status:
         member_id=_integer(header, 2),
         leader_id=_integer(found, 4),
         term=_integer(found, 6),
-        index=_integer(found, 5),
+        log_index=_integer(found, 5),
         version=_bytes(found, 2).decode(),
     )
 

@@ -1,4 +1,4 @@
-"""What this machine's disk and loopback interface take: inputs of a prediction, not of a protocol."""
+"""What this machine's disk and loopback interface take: what a prediction is made from."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def _timed_appends(path: Path, n_writes: int, size_bytes: int) -> list[float]:
     with open(path, "xb", buffering=0) as file:
         try:
             if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, max(_PREALLOCATED_BYTES, n_writes * size_bytes))
+                room_bytes = max(_PREALLOCATED_BYTES, n_writes * size_bytes)
+                os.posix_fallocate(file.fileno(), 0, room_bytes)
             for _ in range(n_writes):
                 begin_ns = clock()
                 file.write(block)
