@@ -236,6 +236,7 @@ COMMANDS = st.one_of(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(commands=st.lists(COMMANDS, max_size=30), cut=st.integers(0, 30))
 def test_a_restored_snapshot_goes_on_the_same(commands, cut):
     """Replicas that restore and replicas that applied everything are equal, byte for byte."""
@@ -251,6 +252,7 @@ def test_a_restored_snapshot_goes_on_the_same(commands, cut):
         assert other.snapshot() == store.snapshot()
 
 
+@pytest.mark.slow
 @given(commands=st.lists(COMMANDS, max_size=30))
 def test_the_database_size_is_what_all_versions_take(commands):
     """Never more than the quota; a refused command changes nothing but the alarm."""

@@ -181,6 +181,7 @@ def test_compaction_keeps_the_term_of_the_last_dropped_entry():
         log.compact(4)
 
 
+@pytest.mark.slow
 @given(
     sizes=st.lists(st.integers(0, 300), max_size=8),
     limit=st.one_of(st.none(), st.integers(0, 1000)),
@@ -203,6 +204,7 @@ def test_paging_takes_the_longest_prefix_that_fits_but_at_least_one(sizes, limit
 TERMS = st.lists(st.integers(1, 4), max_size=8).map(sorted)
 
 
+@pytest.mark.slow
 @given(own=TERMS, other=TERMS, data=st.data())
 def test_appending_a_leaders_log_keeps_log_matching(own, other, data):
     """Logs of one history: after a successful append both agree up to where it reaches.

@@ -144,6 +144,7 @@ def reached(start, changes):
     return changer(joint).leave_joint()
 
 
+@pytest.mark.slow
 @given(first=STEPS, changes=STEPS)
 def test_joint_and_simple_changes_agree(first, changes):
     """Where one step at a time is allowed, it leads to the same members as all at once."""
@@ -163,6 +164,7 @@ def test_joint_and_simple_changes_agree(first, changes):
     assert joint.progress.keys() == one_by_one.progress.keys()
 
 
+@pytest.mark.slow
 @given(changes=st.lists(STEPS, max_size=4), leave=st.booleans())
 def test_a_snapshot_of_a_membership_restores_it(changes, leave):
     """Also a joint one: voters, outgoing voters, learners, and who waits to be one."""
@@ -179,6 +181,7 @@ def test_a_snapshot_of_a_membership_restores_it(changes, leave):
     assert list(restored.progress) == sorted(membership.progress)
 
 
+@pytest.mark.slow
 @given(changes=STEPS)
 def test_majorities_before_and_after_a_simple_change_overlap(changes):
     """The reason why no joint configuration is needed (thesis §4.1): a majority of the old and

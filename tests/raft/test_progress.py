@@ -125,6 +125,7 @@ STEPS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(steps=st.lists(STEPS, max_size=40), bytes_max=st.one_of(st.none(), st.integers(1, 60)))
 def test_match_stays_below_next_and_never_goes_back(steps, bytes_max):
     """Whatever happens, in any order; and the window never holds more than it may."""

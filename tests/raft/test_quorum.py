@@ -29,6 +29,7 @@ def test_two_majorities_always_share_a_voter(count):
     assert 2 * (size - 1) <= count
 
 
+@pytest.mark.slow
 @given(voters=VOTERS, acked=ACKED)
 def test_committed_is_the_highest_index_that_a_majority_has(voters, acked):
     """The definition: count for each index who has it."""
@@ -40,6 +41,7 @@ def test_committed_is_the_highest_index_that_a_majority_has(voters, acked):
     assert index == max(c for c in range(11) if reached[c] >= majority_size(len(voters)))
 
 
+@pytest.mark.slow
 @given(voters=VOTERS, votes=VOTES)
 def test_an_election_is_decided_when_no_missing_vote_can_change_it(voters, votes):
     """The definition: complete the votes in every way and see whether the outcomes agree."""
@@ -55,6 +57,7 @@ def test_an_election_is_decided_when_no_missing_vote_can_change_it(voters, votes
     assert majority_vote(voters, votes) is expected
 
 
+@pytest.mark.slow
 @given(incoming=VOTERS, outgoing=VOTERS, acked=ACKED, votes=VOTES)
 def test_joint_decisions_need_both_halves(incoming, outgoing, acked, votes):
     """Committed in both, won in both, lost if either is lost; the order does not matter."""
