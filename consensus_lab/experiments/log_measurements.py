@@ -218,7 +218,7 @@ def availability(parameters: Parameters, system: System, n: int) -> dict[str, An
     timing = usual_timing(parameters)
     timing = timing._replace(heartbeat_ns=timing.election_ns // 3)
     up = 0
-    for trial in range(parameters.n_trials):
+    for trial in range(parameters.n_draws):
         seed = derive_seed(parameters.seed, "availability", n, trial)
         engine, _ = cluster(
             parameters, system, n, seed=seed, timing=timing, link=network(parameters)
@@ -229,5 +229,5 @@ def availability(parameters: Parameters, system: System, n: int) -> dict[str, An
         engine.run(until_ns=engine.now + TAKEOVERS_WAITED * timing.election_ns)
         leader = leader_of(engine)
         up += leader is not None and answers_within(engine, leader, timing.election_ns)
-    share, low, high = proportion_interval(up, parameters.n_trials)
+    share, low, high = proportion_interval(up, parameters.n_draws)
     return {"available": share, "available_low": low, "available_high": high}

@@ -87,9 +87,11 @@ class Parameters(ParameterSet):
         minimum=20,
     )  # fmt: skip
     n_trials: int = parameter(
-        80, full=2000, unit="count", meaning="leader crashes, and draws of who is down",
-        minimum=10,
-    )  # fmt: skip
+        60, full=2000, unit="count", meaning="leader crashes per system and size", minimum=10
+    )
+    n_draws: int = parameter(
+        200, full=5000, unit="count", meaning="draws of who is down per system and size", minimum=10
+    )
 
     def check(self) -> None:
         """Refuse quorums that do not meet, and settings under which the closed forms are off."""
@@ -171,8 +173,10 @@ def _measures(parameters: Parameters, rows: list[dict[str, Any]]) -> list[Measur
             value = row[quantity]
             low, high = (row[f"{stem}_{end}"] if stem else value for end in ("low", "high"))
             count = parameters.n_commands
-            if quantity.startswith(("takeover", "first", "available")):
+            if quantity.startswith(("takeover", "first")):
                 count = parameters.n_trials
+            elif quantity == "available":
+                count = parameters.n_draws
             elif quantity == "tps":
                 count = LOAD_ROUNDS - WARM_UP_ROUNDS
             measures.append(Measure(_name(quantity, row), value, low, high, unit, count))

@@ -106,7 +106,7 @@ def test_with_majorities_availability_is_the_binomial_tail(n, down):
 @pytest.mark.slow
 @pytest.mark.parametrize("system", [*BOTH, FLEXIBLE], ids=lambda system: system.name)
 def test_puts_are_answered_as_often_as_quorums_are_up(system):
-    parameters = Parameters.of({"n_trials": 150, "down": 0.4})
+    parameters = Parameters.of({"n_draws": 150, "down": 0.4})
     row = logs.availability(parameters, system, 5)
     expected = forms.availability_expected(parameters, system, 5)["available_expected"]
     assert within(row, "available", expected)
@@ -114,7 +114,13 @@ def test_puts_are_answered_as_often_as_quorums_are_up(system):
 
 @pytest.mark.slow
 def test_the_experiment_has_a_closed_form_for_every_measure_and_draws_them():
-    small = {"n_commands": 40, "n_trials": 10, "clients": 20, "cluster_sizes": [3, 5]}
+    small = {
+        "n_commands": 40,
+        "n_trials": 10,
+        "n_draws": 10,
+        "clients": 20,
+        "cluster_sizes": [3, 5],
+    }
     result = experiments.run("replicated-logs", small)
     assert len(result.frame) == len(cases(result.parameters)) == 5
     assert [m.quantity for m in result.measures] == [r.quantity for r in result.references]
