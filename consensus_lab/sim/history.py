@@ -5,6 +5,7 @@ Rules of this file: plain data; no engine, no protocol.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from typing import Any, NamedTuple, Protocol
 
@@ -90,7 +91,8 @@ def label(operation: Operation) -> str:
     if fields is None:
         return f"{request!r} -> {response!r}"
     values = [repr(getattr(request, name)) for name in fields if name != "key"]
-    words = " ".join([type(request).__name__.lower(), *values])
+    name = re.sub(r"(?<!^)(?=[A-Z])", "-", type(request).__name__).lower()
+    words = " ".join([name, *values])
     return words if response is None and values else f"{words} -> {response!r}"
 
 
