@@ -1,4 +1,4 @@
-"""The command line: `consensus-lab list | describe | run | table | report | reproduce | where`.
+"""The command line: `consensus-lab list | describe | run | sweep | collect | table | ...`.
 
 Every import beyond the standard library waits until a command needs it, so that `--help` is
 instant.  A user's mistake is one line on standard error and exit code 2, never a traceback.
@@ -67,6 +67,15 @@ def _parser() -> argparse.ArgumentParser:
     again = add("reproduce", _reproduce, "run a saved result again and compare to the byte")
     again.add_argument("folder")
     again.add_argument("--quiet", action="store_true", help="show no progress")
+    sweep = add("sweep", _sweep, "make every run of a sweep that is not there yet")
+    sweep.add_argument("file", help="YAML file: experiment or notebook, fixed, grid, seeds, ...")
+    sweep.add_argument("--out", help=f"folder (default {RESULTS}/NAME of the file)")
+    sweep.add_argument("--jobs", type=int, help="worker processes (default: one per core)")
+    sweep.add_argument("--scheduler", metavar="ADDRESS", help="run on this Dask cluster instead")
+    sweep.add_argument("--quiet", action="store_true", help="show no progress")
+    collect = add("collect", _collect, "collect a sweep into one table, parameters as columns")
+    collect.add_argument("folder")
+    collect.add_argument("--frames", action="store_true", help="observations, not summaries")
     where = add("where", _where, "find a mechanism of the essay in the code")
     where.add_argument("word")
     return parser
@@ -144,6 +153,36 @@ def _reproduce(chosen: argparse.Namespace) -> int:
     outcome = reproduce(Path(chosen.folder), progress=_progress(quiet=chosen.quiet))
     print(outcome.text())
     return EXIT_OK if outcome.is_identical else EXIT_DIFFERS
+
+
+def _sweep(chosen: argparse.Namespace) -> int:
+    from consensus_lab.batch import sweep
+
+    out = Path(chosen.out or f"{RESULTS}/{Path(chosen.file).stem}")
+    show = _progress(quiet=chosen.quiet)
+    try:
+        came = sweep(
+            chosen.file, out=out, jobs=chosen.jobs, scheduler=chosen.scheduler, progress=show
+        )
+    except KeyboardInterrupt:
+        print("consensus-lab: interrupted; finished runs stay, the same command goes on from there",
+              file=sys.stderr)  # fmt: skip
+        return EXIT_INTERRUPTED
+    for failure in came.failures:
+        print(f"consensus-lab: run {failure.key} failed: {failure.why}", file=sys.stderr)
+    print(f"{came.planned} runs in {out}: {came.made} made now ({came.wall_s:.1f} s), "
+          f"{came.present} there before, {len(came.failures)} failed")  # fmt: skip
+    return EXIT_DIFFERS if came.failures else EXIT_OK
+
+
+def _collect(chosen: argparse.Namespace) -> None:
+    from consensus_lab.batch import collect
+    from consensus_lab.batch.frames import FRAMES, SUMMARY
+
+    frame = collect(chosen.folder, frames=chosen.frames)
+    there, planned = frame.attrs["runs_done"], frame.attrs["runs_planned"]
+    target = Path(chosen.folder) / (FRAMES if chosen.frames else SUMMARY)
+    print(f"{len(frame):,} rows of {there} of {planned} runs in {target}")
 
 
 def _where(chosen: argparse.Namespace) -> None:
