@@ -185,6 +185,24 @@ def test_payments_return_but_those_whose_coin_was_spent_otherwise(
     assert confirmed.issuperset(second), "of a double spend just one survives"
 
 
+def test_a_payment_returns_with_what_was_paid_from_its_change() -> None:
+    """Blocks leave from the tip down, payments return from the oldest up."""
+    town = payment.Town()
+    town.mine_until_ripe()
+    fork = town.chain.tip
+    for _ in range(2):
+        paid = town.wallets["alice"].pay(town.wallets["bob"].address(), 10**9)
+        town.mine(paid)
+    parent = fork
+    for _ in range(3):
+        change = town.deliver(town.block(parent=parent))
+        parent = change.node
+    assert len(change.disconnected) == 2
+    fates = reorganisation.fates_of(town.chain, change)
+    assert [one.fate for one in fates] == [reorganisation.RETURNED] * 2
+    assert fates[1].transaction.inputs[0].previous.txid == fates[0].transaction.txid
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("depth", [1, 6])
 def test_no_depth_makes_coins_from_nothing(depth: int) -> None:
@@ -218,6 +236,7 @@ def test_from_one_seed_all_find_peers_and_hold_together(found: peer_discovery.Re
     for who in ("fill", "fill_newcomer"):
         assert 4.0 <= found.measure(f"seconds_to_{who}_mean").value <= 8.0
     assert found.measure("seconds_to_refill_survivors_max").value > 100, "pings are seldom"
+    assert found.measure("seconds_to_refill_survivors_mean").value < 200, "but they come"
 
 
 @pytest.mark.slow
