@@ -13,7 +13,7 @@ from itertools import count
 from typing import NamedTuple
 
 from consensus_lab.live.etcd import CHANNEL_OPTIONS, EtcdCluster, ServerEnded, load_grpc
-from consensus_lab.live.etcd_messages import PUT, STATUS, put_request, varint
+from consensus_lab.live.etcd_messages import PUT, STATUS, Status, put_request, varint
 from consensus_lab.node import ParameterError
 
 WARM_UP_REQUESTS = 20
@@ -144,7 +144,9 @@ def fail_over(cluster: EtcdCluster, *, settle_s: float = 1.3) -> Failover:
     try:
         while time.perf_counter() - begin < FAILOVER_S_MAX:
             for server in survivors:
-                status = cluster.status(server)
+                status = _status_or_none(cluster, server)
+                if status is None:
+                    continue
                 if status.term > before.term and status.leader_id not in (0, before.member_id):
                     took_ms = (time.perf_counter() - begin) * 1e3
                     return Failover(took_ms, status.term - before.term)
@@ -152,6 +154,14 @@ def fail_over(cluster: EtcdCluster, *, settle_s: float = 1.3) -> Failover:
     finally:
         cluster.start(leader)
     raise ServerEnded(f"no new leader within {FAILOVER_S_MAX:.0f} s")
+
+
+def _status_or_none(cluster: EtcdCluster, server: int) -> Status | None:
+    """What a server says about itself; None when this machine is too busy to let it answer."""
+    try:
+        return cluster.status(server)
+    except load_grpc().RpcError:
+        return None
 
 
 def request_limit(cluster: EtcdCluster, *, server: int) -> RequestLimit:
