@@ -267,12 +267,12 @@ def test_interrupting_keeps_finished_runs_and_leaves_nobody_behind(tmp_path: Pat
     code = "import sys; from consensus_lab.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "sweep", str(file), "--out", str(out), "--jobs", "2"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: len(list((out / "runs").glob("*/manifest.json"))) >= 3)
+    wait_until(lambda: len(list((out / "runs").glob("[!.]*/manifest.json"))) >= 3)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "finished runs stay" in error and "Traceback" not in error
-    kept = len(list((out / "runs").glob("*/manifest.json")))
+    kept = len(list((out / "runs").glob("[!.]*/manifest.json")))
     assert 3 <= kept < 1200
     assert len(list((out / "runs").iterdir())) == kept
     time.sleep(0.5)

@@ -23,7 +23,7 @@ from consensus_lab.batch.frames import collect, write_plan
 from consensus_lab.batch.notebooks import THREADS
 from consensus_lab.batch.plan import Run, read
 from consensus_lab.batch.pool import Pool, outcomes
-from consensus_lab.batch.work import Task, is_done, perform, prepare_worker
+from consensus_lab.batch.work import Task, is_done, perform, start_worker
 from consensus_lab.experiments import Progress, quiet
 from consensus_lab.node import ParameterError
 
@@ -187,7 +187,9 @@ def _process_pool(jobs: int) -> Executor:
     context = multiprocessing.get_context(method)
     if method == "forkserver":
         context.set_forkserver_preload(["consensus_lab.batch", "pandas", "pyarrow.parquet"])
-    return ProcessPoolExecutor(jobs, mp_context=context, initializer=prepare_worker)
+    return ProcessPoolExecutor(
+        jobs, mp_context=context, initializer=start_worker, initargs=(dict(os.environ),)
+    )
 
 
 @contextmanager

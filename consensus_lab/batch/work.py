@@ -53,6 +53,13 @@ def is_done(out: str | Path, run: Run) -> bool:
     return (run_folder(out, run) / MANIFEST).is_file()
 
 
+def start_worker(environment: dict[str, str]) -> None:
+    """Begin as a worker with its parent's environment, not that of the first sweep's parent."""
+    os.environ.clear()
+    os.environ.update(environment)
+    prepare_worker()
+
+
 def prepare_worker() -> None:
     """Make this process a worker: Ctrl-C is its parent's business, a termination is orderly."""
     _state["is_worker"] = True
