@@ -303,7 +303,8 @@ class Mempool:
                 self._confirm(block)
         if self.size_bytes < self.options.size_bytes_max // 2:
             self.fee_rate_floor = self.options.relay_fee_rate_min
-        blocks = delivery.connected
+        nodes, is_active = self.chain.tree.nodes, self.chain.is_active
+        blocks = [block for block in delivery.connected if is_active(nodes[block.block_id])]
         in_blocks = {transaction.txid for block in blocks for transaction in block.transactions}
         return PoolUpdate(
             confirmed=tuple(sorted(before & in_blocks)),
