@@ -1,6 +1,6 @@
 """What a run of a sweep costs beside the experiment itself.
 
-Prints, for 1,000 runs of the cheapest experiment, the wall time per run in a plain loop and in a
+Prints, for 200 runs of the cheapest experiment, the wall time per run in a plain loop and in a
 sweep on one process, and their difference.  The promise: less than 20 ms.
 Run it by hand on a quiet machine: `python -m benchmarks.batch`.
 """
@@ -13,7 +13,7 @@ import time
 
 from consensus_lab import batch, experiments
 
-RUNS = 1_000
+RUNS = 200
 FIXED = {
     "n_acceptors": 1, "n_values": 1, "n_ballots": 1, "break_rules": False, "crashes": False,
 }  # fmt: skip
@@ -25,7 +25,9 @@ def main(runs: int = RUNS) -> None:
     for seed in range(1, runs + 1):
         experiments.run("paxos-explore", {**FIXED, "seed": seed})
     plain_ms = (time.perf_counter() - begin) / runs * 1000
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as other:
+        one = {"experiment": "paxos-explore", "fixed": FIXED, "seeds": 1}
+        start_s = batch.sweep(one, out=other, jobs=1).wall_s
         sweep = {"experiment": "paxos-explore", "fixed": FIXED, "seeds": runs}
         first = batch.sweep(sweep, out=folder, jobs=1)
         assert first.made == runs, first.failures[:1]
