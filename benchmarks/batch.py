@@ -38,6 +38,7 @@ def main(runs: int = RUNS) -> None:
         batch.collect(folder)
         collected_ms = (time.perf_counter() - begin) / runs * 1000
     swept_ms = first.wall_s / runs * 1000
+    print(f"a sweep of one run: {start_s:.1f} s, imports included")
     print(f"{runs} runs, ms per run: plain loop {plain_ms:.2f}, sweep on one process "
           f"{swept_ms:.2f}, overhead {swept_ms - plain_ms:.2f}; "
           f"finding it done {resumed_ms:.2f}, collecting {collected_ms:.2f}")  # fmt: skip
