@@ -12,13 +12,14 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(sh|python)\n(.*?)```", README, re.DOTALL)
+BLOCKS = re.findall(r"```(sh|python|yaml)\n(.*?)```", README, re.DOTALL)
 COMMANDS = [
     line.split("  #")[0].strip()
     for language, text in BLOCKS
     if language == "sh"
     for line in text.splitlines()
 ]
+(SWEEP,) = [text for language, text in BLOCKS if language == "yaml"]
 RUNNABLE = [line for line in COMMANDS if line.startswith(("consensus-lab", "papermill"))]
 
 
@@ -33,6 +34,12 @@ def environment() -> dict[str, str]:
 def test_a_command_works_as_written(command: str, tmp_path: Path) -> None:
     (tmp_path / "notebooks").symlink_to(ROOT / "notebooks")
     (tmp_path / "results").mkdir()
+    (tmp_path / "sweep.yaml").write_text(SWEEP, encoding="utf-8")
+    if command.startswith("consensus-lab collect"):
+        assert subprocess.run(
+            ["consensus-lab", "sweep", "sweep.yaml", "--out", command.split()[-1]],
+            cwd=tmp_path, env=environment(), check=False,
+        ).returncode == 0  # fmt: skip
     done = subprocess.run(
         command.split(), cwd=tmp_path, env=environment(), capture_output=True, text=True,
         check=False,
