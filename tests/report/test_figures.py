@@ -228,7 +228,7 @@ def test_the_answer_that_nothing_explains_is_highlighted():
     red = [bar for bar in bars if to_hex(bar.get_edgecolor()) == style.VERMILLION]
     assert (len(bars), len(red)) == (3, 1)
     assert red[0].get_x() == 4
-    assert any(text.startswith("1: Put") for text in texts_of(figure))
+    assert any(text == "1: put 1" for text in texts_of(figure))
     with pytest.raises(ParameterError, match="from 1 to 120 operations"):
         histories.history_bars([])
 
