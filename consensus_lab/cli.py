@@ -255,3 +255,7 @@ def _progress(*, quiet: bool) -> Callable[[int, int, str], None]:
               else "\n", file=sys.stderr, flush=True)  # fmt: skip
 
     return show
+
+
+if __name__ == "__main__":
+    sys.exit(main())
