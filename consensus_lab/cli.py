@@ -178,11 +178,13 @@ def _sweep(chosen: argparse.Namespace) -> int:
 def _collect(chosen: argparse.Namespace) -> None:
     from consensus_lab.batch import collect
     from consensus_lab.batch.frames import FRAMES, SUMMARY
+    from consensus_lab.batch.index import INDEX
 
     frame = collect(chosen.folder, frames=chosen.frames)
     there, planned = frame.attrs["runs_done"], frame.attrs["runs_planned"]
     target = Path(chosen.folder) / (FRAMES if chosen.frames else SUMMARY)
-    print(f"{len(frame):,} rows of {there} of {planned} runs in {target}")
+    print(f"{len(frame):,} rows of {there} of {planned} runs in {target}; "
+          f"the runs at a glance: {Path(chosen.folder) / INDEX}")  # fmt: skip
 
 
 def _where(chosen: argparse.Namespace) -> None:

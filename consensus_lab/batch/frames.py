@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from consensus_lab.batch.index import write_index
 from consensus_lab.batch.work import MANIFEST, RUNS
 from consensus_lab.node import ParameterError
 
@@ -19,6 +20,8 @@ SUMMARY, FRAMES = "summary.parquet", "frames.parquet"
 
 def collect(folder: str | Path, *, frames: bool = False) -> pandas.DataFrame:
     """All summary measures of a sweep, one row each; also written to `summary.parquet`.
+
+    The sweep's page, `index.html`, is made anew besides.
 
     Parameters
     ----------
@@ -43,6 +46,7 @@ def collect(folder: str | Path, *, frames: bool = False) -> pandas.DataFrame:
 
     folder = Path(folder)
     planned = _planned(folder)
+    write_index(folder, planned)
     parts = []
     done = 0
     for key in planned:
