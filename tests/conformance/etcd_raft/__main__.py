@@ -2,8 +2,8 @@
 
     python -m tests.conformance.etcd_raft FOLDER
 
-replays every .txt file in the folder and its subfolders: scenarios of etcd's interaction
-environment (testdata), quorum tables (quorum/testdata) and membership tables
+replays every file (.txt or without an ending) of the folder and its subfolders: scenarios of
+etcd's interaction environment (testdata), quorum tables (quorum/testdata) and membership tables
 (confchange/testdata).  It names each file and command that fails, and ends with the line
 "N passed, M failed", scenario files and table cases together; the exit code is 1 when any failed
 and 2 when there is nothing to replay.
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     paths = find_files(options.folder)
     if not paths:
-        print(f"no .txt files in {options.folder}", file=sys.stderr)
+        print(f"nothing to replay in {options.folder}", file=sys.stderr)
         return 2
     passed: Counter[str] = Counter()
     failed: Counter[str] = Counter()

@@ -82,7 +82,8 @@ def read_file(path: Path) -> Iterator[Directive]:
         For a line that is no command and a command without `----`.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Only at line ends: str.splitlines would also split a proposal's text at a form feed.
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ScenarioError(str(path), f"cannot be read: {error}") from error
     position = 0

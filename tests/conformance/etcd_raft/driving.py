@@ -19,6 +19,8 @@ from tests.conformance.etcd_raft.describe import describe_message
 from tests.conformance.etcd_raft.environment import CommandError, Environment, ReplayedNode
 from tests.conformance.etcd_raft.starting import ELECTION_TICK, HEARTBEAT_TICK
 
+TICKS_MAX = 1_000_000
+
 
 def campaign(env: Environment, arguments: tuple[Argument, ...]) -> None:
     """Make a node campaign."""
@@ -72,6 +74,8 @@ def tick(env: Environment, arguments: tuple[Argument, ...]) -> None:
 
 def ticks(env: Environment, node: ReplayedNode, count: int) -> None:
     """Let time pass at a node."""
+    if count > TICKS_MAX:
+        raise ScenarioError(env.where, f"at most {TICKS_MAX} ticks, not {count}")
     for _ in range(count):
         node.core.tick()
 

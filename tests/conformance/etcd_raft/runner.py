@@ -55,10 +55,16 @@ class FileResult(NamedTuple):
 
 
 def find_files(folder: Path) -> list[Path]:
-    """All data-driven files in a folder and its subfolders, or the one file that was named."""
+    """The one file that was named, or those of a folder and its subfolders.
+
+    A data-driven file ends with .txt, or has no ending at all; editors' leftovers are none.
+    """
     if folder.is_file():
         return [folder]
-    return sorted(path for path in folder.rglob("*.txt") if path.is_file())
+    return sorted(
+        path for path in folder.rglob("*")
+        if path.suffix in ("", ".txt") and not path.name.startswith((".", "#")) and path.is_file()
+    )  # fmt: skip
 
 
 def without_prose(output: str) -> list[str]:
@@ -85,28 +91,36 @@ def replay(path: Path) -> FileResult:
     failures: list[Failure] = []
     directives: Iterator[Directive] = read_file(path)
     while True:
-        command = ""
         try:
             directive = next(directives, None)
-            if directive is None:
-                break
-            command = directive.text
-            if handle is None:
-                kind = _TABLES.get(directive.command, SCENARIO)
-                handle = _handler(kind)
-            commands += 1
-            difference = compare(directive, handle(directive))
         except ScenarioError as error:
-            failures.append(Failure(error.where, command, error.what))
+            failures.append(Failure(error.where, "", error.what))
             break
+        if directive is None:
+            break
+        if handle is None:
+            kind = _TABLES.get(directive.command, SCENARIO)
+            handle = _handler(kind)
+        commands += 1
+        difference = _difference(directive, handle)
         if difference:
             failures.append(Failure(directive.where, directive.text, difference))
             if kind == SCENARIO:
                 break  # What follows starts from another state.
     if not commands and not failures:
         failures.append(Failure(str(path), "", "no command in this file"))
-    passed = commands - len(failures) if kind != SCENARIO else int(not failures)
+    passed = max(0, commands - len(failures)) if kind != SCENARIO else int(not failures)
     return FileResult(path, kind, commands, passed, tuple(failures))
+
+
+def _difference(directive: Directive, handle: Callable[[Directive], str]) -> str:
+    """What is wrong with what a command prints; empty when nothing is."""
+    try:
+        return compare(directive, handle(directive))
+    except ScenarioError as error:
+        return error.what
+    except Exception as error:  # A bug here must not hide what the other files show.
+        return f"the replay broke: {type(error).__name__}: {error}"
 
 
 def _handler(kind: str) -> Callable[[Directive], str]:

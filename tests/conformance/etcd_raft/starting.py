@@ -18,6 +18,7 @@ from tests.conformance.etcd_raft.storage import MemoryStorage
 ELECTION_TICK = 3
 HEARTBEAT_TICK = 1
 INFLIGHT_MESSAGES_MAX = (1 << 31) - 1
+NODES_MAX = 1000
 
 STUB = RaftConfig(
     election_tick=ELECTION_TICK,
@@ -34,6 +35,8 @@ STUB = RaftConfig(
 def add_nodes(env: Environment, arguments: tuple[Argument, ...]) -> None:
     """Start nodes, all alike, from one snapshot."""
     count = integer(words(arguments, 1, env.where)[0], env.where)
+    if len(env.nodes) + count > NODES_MAX:
+        raise ScenarioError(env.where, f"add-nodes: at most {NODES_MAX} nodes, not {count} more")
     config, snapshot, asynchronous = STUB, Snapshot(0, 0), False
     for argument in arguments[1:]:
         key, values = argument

@@ -7,6 +7,7 @@ import pytest
 
 from tests.conformance.etcd_raft.__main__ import CORPUS_HINT, main
 from tests.conformance.etcd_raft.datadriven import ScenarioError, parse_line, read_file
+from tests.conformance.etcd_raft.interaction import COMMANDS
 from tests.conformance.etcd_raft.runner import replay, without_prose
 
 START = """\
@@ -107,6 +108,8 @@ def test_a_missing_message_is_found(tmp_path):
         ("deliver-msgs 1 drop=(1)\n----\nok\n", "can't both deliver and drop msgs to 1"),
         ("deliver-msgs 1 type=MsgNo\n----\nok\n", "unknown message type MsgNo"),
         ("add-nodes 1 wings=2\n----\nok\n", "unknown option 'wings'"),
+        ("add-nodes 9999999\n----\nok\n", "at most 1000 nodes"),
+        ("tick 1 9999999999\n----\nok\n", "at most 1000000 ticks"),
         ("stabilize 1 speed=2\n----\nok\n", "unknown option 'speed'"),
         ("transfer-leadership from=1\n----\nok\n", "missing argument: to"),
         ("compact 1 99\n----\nok\n", "compact 99 is out of bound 11"),
@@ -160,6 +163,47 @@ def test_tables_name_every_failing_case(tmp_path, capsys):
     assert "'VoteLost', etcd printed 'VoteWon'" in printed
     assert "mismatched input" in printed
     assert printed.endswith("1 passed, 2 failed\n")
+
+
+def test_a_table_goes_on_after_a_line_that_is_none(tmp_path, capsys):
+    """An unknown command or argument is one failing case; the cases after it still count."""
+    (tmp_path / "table.txt").write_text(
+        "vote cfg=(1) votes=(y)\n----\nVoteWon\n\n"
+        "elect cfg=(1)\n----\nVoteWon\n\n"
+        "vote cfg=(1) ballots=(y)\n----\nVoteWon\n\n"
+        "vote cfg=(1) votes=(n)\n----\nVoteLost\n\n"
+    )
+    assert main([str(tmp_path)]) == 1
+    printed = capsys.readouterr().out
+    assert "table.txt:5: elect cfg=(1)\n    unknown command 'elect'" in printed
+    assert "unknown argument 'ballots'" in printed
+    assert printed.endswith("2 passed, 2 failed\n")
+
+
+def test_files_are_found_and_read_whatever_wrote_them(tmp_path, capsys):
+    """Windows line ends, a byte order mark, a name without ending; what is no case is left out."""
+    text = "vote cfg=(1) votes=(y)\n----\nVoteWon\n\n"
+    (tmp_path / "unix").write_text(text)
+    (tmp_path / "windows.txt").write_bytes(text.replace("\n", "\r\n").encode("utf-8-sig"))
+    for name in ("README.md", ".hidden.txt", "#saved.txt"):
+        (tmp_path / name).write_text("no case")
+    assert main([str(tmp_path)]) == 0
+    assert capsys.readouterr().out.endswith("2 passed, 0 failed\n")
+
+
+def test_a_bug_here_fails_its_file_and_no_other(tmp_path, capsys, monkeypatch):
+    """An exception that nobody foresaw is a failure with its name, not the end of the run."""
+
+    def breaks(env, arguments):
+        raise KeyError("surprise")
+
+    monkeypatch.setitem(COMMANDS, "raft-state", breaks)
+    scenario(tmp_path, "raft-state\n----\nok\n", "a.txt")
+    scenario(tmp_path, "status 2\n----\nok\n", "b.txt")
+    assert main([str(tmp_path)]) == 1
+    printed = capsys.readouterr().out
+    assert "a.txt:21: raft-state\n    the replay broke: KeyError: 'surprise'" in printed
+    assert printed.endswith("1 passed, 1 failed\n")
 
 
 def test_nothing_to_replay(tmp_path, capsys):
