@@ -64,6 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--out", default=f"{RESULTS}/report", help="folder (default %(default)s)")
     report.add_argument("--preset", default="fast", help="fast (default) or full")
     report.add_argument("--quiet", action="store_true", help="show no progress")
+    books = add("notebooks", _notebooks, "copy the notebooks to a folder of yours")
+    books.add_argument("folder")
     again = add("reproduce", _reproduce, "run a saved result again and compare to the byte")
     again.add_argument("folder")
     again.add_argument("--quiet", action="store_true", help="show no progress")
@@ -145,6 +147,13 @@ def _report(chosen: argparse.Namespace) -> None:
     _require_writable(out, mark="index.html")
     pages = build(out, preset=chosen.preset, progress=_progress(quiet=chosen.quiet))
     print(f"{len(pages)} pages; open {pages[0]}")
+
+
+def _notebooks(chosen: argparse.Namespace) -> None:
+    from consensus_lab.publish import copy_notebooks
+
+    copied = copy_notebooks(chosen.folder)
+    print(f"{len(copied)} notebooks; open them with: jupyter lab {chosen.folder}")
 
 
 def _reproduce(chosen: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -28,6 +29,30 @@ def notebooks_folder() -> Path:
         if place.is_dir():
             return place
     raise ParameterError("notebooks", str(_PACKAGE.parent), "beside the package or inside it")
+
+
+def copy_notebooks(folder: str | Path) -> list[Path]:
+    """Copy the notebooks to a folder of the user's, who wants to change them; none is replaced.
+
+    Raises
+    ------
+    ParameterError
+        When the folder cannot be written or has a file of such a name already.
+    """
+    sources = sorted(notebooks_folder().glob("*.ipynb"))
+    targets = [Path(folder) / source.name for source in sources]
+    for target in targets:
+        if target.exists():
+            allowed = f"one without a {target.name}, which may hold work of yours"
+            raise ParameterError("folder", str(folder), allowed)
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for source, target in zip(sources, targets, strict=True):
+            shutil.copyfile(source, target)
+    except OSError as error:
+        allowed = f"a folder that can be written ({error.strerror})"
+        raise ParameterError("folder", str(folder), allowed) from None
+    return targets
 
 
 def execute(source: Path, target: Path, *, preset: str) -> None:

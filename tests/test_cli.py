@@ -140,3 +140,16 @@ def test_where_finds_code_test_and_notebook(capsys: pytest.CaptureFixture[str]) 
     code, out, _ = run("where", "merkle", capsys=capsys)
     assert code == 0
     assert "consensus_lab.nakamoto.merkle" in out and "test" in out
+
+
+def test_notebooks_are_copied_and_never_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "mine"
+    assert run("notebooks", str(folder), capsys=capsys)[0] == 0
+    copied = sorted(folder.iterdir())
+    assert copied and all(path.suffix == ".ipynb" for path in copied)
+    copied[0].write_text("mine")
+    code, _, err = run("notebooks", str(folder), capsys=capsys)
+    assert code == 2 and "may hold work of yours" in err and len(err.splitlines()) == 1
+    assert copied[0].read_text() == "mine"
