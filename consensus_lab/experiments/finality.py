@@ -19,7 +19,12 @@ from consensus_lab.experiments.intervals import (
     proportion_interval,
     quantile_interval,
 )
-from consensus_lab.experiments.networks import NetworkParameters, build, finding_interval_s
+from consensus_lab.experiments.networks import (
+    NetworkParameters,
+    build,
+    finding_interval_s,
+    relay_blocks,
+)
 from consensus_lab.experiments.parameters import parameter
 from consensus_lab.experiments.result import Measure, Published, Result
 from consensus_lab.node import ParameterError
@@ -118,18 +123,17 @@ def chain_waits_s(
     import numpy
 
     from consensus_lab.gossip.mining import draw_schedule
-    from consensus_lab.gossip.simulate import simulate
 
     network, seed = build(parameters, replicate, graph)
     blocks = {"block_size_bytes": parameters.block_size_bytes, "seed": seed}
     found_every_s = finding_interval_s(
-        network, interval_s=parameters.block_interval_s, n_blocks=parameters.n_blocks,
-        validation=parameters.validation, **blocks,
+        parameters, network, interval_s=parameters.block_interval_s,
+        n_blocks=parameters.n_blocks, **blocks,
     )  # fmt: skip
     schedule = draw_schedule(
         network, n_blocks=parameters.n_blocks, block_interval_s=found_every_s, **blocks
     )
-    race = simulate(network, schedule, validation=parameters.validation)
+    race = relay_blocks(parameters, network, schedule, seed=seed)
     chain = numpy.flatnonzero(race.on_chain()[1:])
     delay_ns = race.delay_sum_ns[1:][chain] / numpy.maximum(race.accepted_by[1:][chain], 1)
     found_s = schedule.found_ns[chain] / NANOSECONDS_PER_SECOND

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from consensus_lab import data
 from consensus_lab.experiments import Progress, quiet
 from consensus_lab.experiments.intervals import mean_interval
-from consensus_lab.experiments.networks import NetworkParameters, build
+from consensus_lab.experiments.networks import NetworkParameters, build, relay_blocks
 from consensus_lab.experiments.parameters import parameter
 from consensus_lab.experiments.result import Measure, Published, Result
 
@@ -92,14 +92,13 @@ def run(
 
 def _race(parameters: Parameters, replicate: int, graph: networkx.Graph | None) -> Race:
     from consensus_lab.gossip.mining import draw_schedule
-    from consensus_lab.gossip.simulate import simulate
 
     network, seed = build(parameters, replicate, graph)
     schedule = draw_schedule(
         network, n_blocks=parameters.n_blocks, block_interval_s=parameters.block_interval_s,
         block_size_bytes=parameters.block_size_bytes, seed=seed,
     )  # fmt: skip
-    return simulate(network, schedule, validation=parameters.validation)
+    return relay_blocks(parameters, network, schedule, seed=seed)
 
 
 def _delay_s(race: Race, share: float) -> float:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from consensus_lab import constants, data
 from consensus_lab.experiments import Progress, quiet
 from consensus_lab.experiments.intervals import mean_interval, proportion_interval
-from consensus_lab.experiments.networks import NetworkParameters, build
+from consensus_lab.experiments.networks import NetworkParameters, build, relay_blocks
 from consensus_lab.experiments.parameters import parameter
 from consensus_lab.experiments.result import Measure, Published, Result
 
@@ -86,7 +86,6 @@ def run(
 
 def _setting(parameters: Parameters, networks: list, interval_s: float, size_bytes: int) -> dict:
     from consensus_lab.gossip.mining import draw_schedule
-    from consensus_lab.gossip.simulate import simulate
 
     stale = blocks = 0
     delays_s = []
@@ -95,7 +94,7 @@ def _setting(parameters: Parameters, networks: list, interval_s: float, size_byt
             network, n_blocks=parameters.n_blocks, block_interval_s=interval_s,
             block_size_bytes=size_bytes, seed=seed,
         )  # fmt: skip
-        race = simulate(network, schedule, validation=parameters.validation)
+        race = relay_blocks(parameters, network, schedule, seed=seed)
         stale += race.stale_blocks()
         blocks += schedule.n_blocks
         delays_s.append(race.mean_delay_s())

@@ -14,7 +14,7 @@ from consensus_lab.experiments import Progress, quiet
 from consensus_lab.experiments.clusters import NANOSECONDS_PER_MS, ClosedLoop, ClusterParameters
 from consensus_lab.experiments.clusters import start as start_cluster
 from consensus_lab.experiments.intervals import mean_interval, proportion_interval
-from consensus_lab.experiments.networks import NetworkParameters, build
+from consensus_lab.experiments.networks import NetworkParameters, build, relay_blocks
 from consensus_lab.experiments.parameters import parameter
 from consensus_lab.experiments.result import Measure, Published, Result
 from consensus_lab.sim.links import NANOSECONDS_PER_SECOND
@@ -139,7 +139,6 @@ def chain_throughput(parameters: Parameters) -> dict[str, float]:
     `block_interval_s`; where the target is adjusted to the chain's growth, nothing is lost.
     """
     from consensus_lab.gossip.mining import draw_schedule
-    from consensus_lab.gossip.simulate import simulate
 
     stale = blocks = 0
     for replicate in range(parameters.replicates):
@@ -149,7 +148,7 @@ def chain_throughput(parameters: Parameters) -> dict[str, float]:
             block_interval_s=parameters.block_interval_s,
             block_size_bytes=parameters.block_size_bytes,
         )  # fmt: skip
-        stale += simulate(network, schedule, validation=parameters.validation).stale_blocks()
+        stale += relay_blocks(parameters, network, schedule, seed=seed).stale_blocks()
         blocks += schedule.n_blocks
     fraction, low, high = proportion_interval(stale, blocks)
     room = parameters.block_size_bytes - constants.HEADER_SIZE_BYTES

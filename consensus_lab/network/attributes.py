@@ -9,7 +9,7 @@ their own in the order of the nodes, so giving one node its region does not move
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from consensus_lab.network.geography import Geography, geography, pareto_latency_s
@@ -62,8 +62,9 @@ def fill(
 
 
 def with_pools(
-    graph: networkx.Graph, pool_shares: Iterable[float], *, seed: int = 0, gateways: int = 1
-) -> networkx.Graph:
+    graph: networkx.Graph, pool_shares: Iterable[float], *, seed: int = 0, gateways: int = 1,
+    regions: Sequence[str] = (),
+) -> networkx.Graph:  # fmt: skip
     """Give the hash power to mining pools at nodes drawn at random; all others mine nothing.
 
     Parameters
@@ -76,6 +77,8 @@ def with_pools(
         Of the run.
     gateways : int
         Nodes of each pool; its hash power is split evenly over them.
+    regions : sequence of str
+        Of each pool; its nodes are drawn there while that region has any left.
     """
     shares = [float(share) for share in pool_shares]
     n = graph.number_of_nodes()
@@ -83,16 +86,26 @@ def with_pools(
         raise ParameterError("pool_shares", shares, "at least one share, none negative, not all 0")
     if gateways < 1 or gateways * len(shares) > n:
         raise ParameterError("gateways", gateways, f"from 1 to {n // len(shares)} for {n} nodes")
-    chosen = array_stream(seed, "network", "pools").choice(
-        n, size=gateways * len(shares), replace=False
-    )
+    if regions and len(regions) != len(shares):
+        raise ParameterError("regions", len(regions), f"one per pool ({len(shares)})")
+    order = array_stream(seed, "network", "pools").permutation(n).tolist()
+    chosen = [
+        _taken(order, graph, regions[place // gateways] if regions else None)
+        for place in range(gateways * len(shares))
+    ]
     copy = graph.copy()
     for node in copy:
         copy.nodes[node]["hash_share"] = 0.0
-    for place, node in enumerate(chosen.tolist()):
+    for place, node in enumerate(chosen):
         share = shares[place // gateways] / gateways / sum(shares)
         copy.nodes[node]["hash_share"] = share
     return copy
+
+
+def _taken(order: list[int], graph: networkx.Graph, region: str | None) -> int:
+    """Take out the first node of that region, or the first of all where it has none."""
+    places = (i for i, v in enumerate(order) if region in (None, graph.nodes[v].get("region")))
+    return order.pop(next(places, 0))
 
 
 def _undirected(graph: networkx.Graph) -> networkx.Graph:

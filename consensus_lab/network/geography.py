@@ -12,7 +12,7 @@ shape mean/5 (in milliseconds) whose mean is the table's value; its scale is the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,10 +26,13 @@ if TYPE_CHECKING:
 PARETO_SPREAD_MS = 5.0
 """The Pareto law's shape is mean/5 ms and its scale mean - 5 ms (both simulators' sources)."""
 
-NAMES = ("single_region", "three_regions", "aws", "simblock_2015", "simblock_2019", "gervais_2016")
+NAMES = (
+    "single_region", "three_regions", "aws", "simblock_2015", "simblock_2019", "gervais_2016",
+    "bitcoin_2025",
+)  # fmt: skip
 REGIONS_FILE = "network/geography_regions.csv"
 LATENCY_FILE = "network/geography_latency.csv"
-_DRAWN_PER_LINK = ("simblock_2015", "simblock_2019", "gervais_2016")
+_DRAWN_PER_LINK = ("simblock_2015", "simblock_2019", "gervais_2016", "bitcoin_2025")
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,21 @@ class Geography:
 
     def with_law(self, latency_law: str) -> Geography:
         """The same places with another law for a link's latency ("mean" or "pareto")."""
-        from dataclasses import replace
-
         if latency_law not in ("mean", "pareto"):
             raise ParameterError("latency_law", latency_law, "'mean' or 'pareto'")
         return replace(self, latency_law=latency_law)
+
+    def with_bandwidth(self, scale: float) -> Geography:
+        """The same places with every line that many times as fast, to whole bytes per second."""
+        if not 0.0 < scale < float("inf"):
+            raise ParameterError("bandwidth_scale", scale, "a number above 0")
+        if scale == 1.0:
+            return self
+        return replace(
+            self,
+            upload_bytes_per_s=tuple(max(1, round(r * scale)) for r in self.upload_bytes_per_s),
+            download_bytes_per_s=tuple(max(1, round(r * scale)) for r in self.download_bytes_per_s),
+        )
 
 
 def pareto_latency_s(mean_s: numpy.ndarray, generator: numpy.random.Generator) -> numpy.ndarray:

@@ -9,7 +9,7 @@ from consensus_lab.experiments import finality, throughput
 from consensus_lab.experiments.cells.membership import is_committed
 from consensus_lab.experiments.clusters import ClosedLoop, ClusterParameters, start
 from consensus_lab.experiments.intervals import mean_interval
-from consensus_lab.experiments.networks import NetworkParameters, build
+from consensus_lab.experiments.networks import NetworkParameters, build, relay_blocks
 from consensus_lab.experiments.result import Measure, Result
 from consensus_lab.report.table import AGREES, DIFFERS, HOLDS, SIMULATED, Cell
 
@@ -23,11 +23,10 @@ ESSAY_MONTH = "2022-09"
 def relay_race(parameters: NetworkParameters, *, n_blocks: int, size_bytes: int) -> Any:
     """Blocks relayed through one network of that kind; see `gossip.race.Race`."""
     from consensus_lab.gossip.mining import draw_schedule
-    from consensus_lab.gossip.simulate import simulate
 
     network, seed = build(parameters, 0)
     schedule = draw_schedule(network, n_blocks=n_blocks, block_size_bytes=size_bytes, seed=seed)
-    return simulate(network, schedule, validation=parameters.validation)
+    return relay_blocks(parameters, network, schedule, seed=seed)
 
 
 def cluster_busiest_share(parameters: ClusterParameters, requests: int = 500) -> tuple[float, bool]:
