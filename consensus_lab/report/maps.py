@@ -217,6 +217,7 @@ def map_strip(
     width_in = 2.9 * columns
     with style.style():
         figure = style.new_figure(width_in, 2.75 * rows + 0.9)
+        figure.get_layout_engine().set(h_pad=0.09)
         panels = figure.subplots(rows, columns, squeeze=False)
         flat = list(panels.flat)
         before = -math.inf
@@ -241,14 +242,19 @@ def map_strip(
     return figure
 
 
+def link_alpha(n_links: int) -> float:
+    """How solid a link is drawn: where there are many, they must not become an area."""
+    return min(0.7, max(0.04, 250.0 / max(1, n_links)))
+
+
 def _draw_front(
     axes: Axes, places: numpy.ndarray, lines: list[Any], arrived: numpy.ndarray, before: float,
     moment: float,
 ) -> None:  # fmt: skip
     """One map: who has the block, who got it since the last map, who still waits."""
     axes.add_collection(LineCollection(
-        lines, colors=style.GRID, linewidths=0.3 if len(lines) > 500 else 0.7, zorder=1,
-        rasterized=len(lines) > VECTOR_MAX,
+        lines, colors=style.MUTED, linewidths=0.3 if len(lines) > 500 else 0.7, zorder=1,
+        alpha=link_alpha(len(lines)), rasterized=len(lines) > VECTOR_MAX,
     ))  # fmt: skip
     size = max(1.0, min(22.0, 9000.0 / max(1, len(places))))
     waits, fresh = arrived > moment, (arrived <= moment) & (arrived > before)
