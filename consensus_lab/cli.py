@@ -60,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     table = add("table", _table, "reproduce the essay's comparison table")
     _add_parameters(table)
     table.add_argument("--out", default=f"{RESULTS}/table", help="folder (default %(default)s)")
+    table.add_argument(
+        "--no-notebook", action="store_true", help="leave out the executed notebook"
+    )
     report = add("report", _report, "execute all notebooks and build the HTML report")
     report.add_argument("--out", default=f"{RESULTS}/report", help="folder (default %(default)s)")
     report.add_argument("--preset", default="fast", help="fast (default) or full")
@@ -135,8 +138,24 @@ def _table(chosen: argparse.Namespace) -> int:
     result = timed(comparison.run, parameters, _progress(quiet=chosen.quiet))
     comparison.save(result, out)
     width = shutil.get_terminal_size((100, 24)).columns
-    print(comparison.as_text(result, width=width, colour=sys.stdout.isatty()))
-    print(f"\nsaved in {out} ({result.wall_s:.0f} s)")
+    print(comparison.as_text(result, width=width, colour=sys.stdout.isatty()), flush=True)
+    print(f"\nsaved in {out} ({result.wall_s:.0f} s)", flush=True)
+    return EXIT_OK if chosen.no_notebook else _table_notebook(out, parameters.as_dict())
+
+
+def _table_notebook(out: Path, values: dict[str, object]) -> int:
+    """Execute the table's notebook; the table is saved by then, and stays whatever happens."""
+    from consensus_lab.publish import NotebookError, execute_table
+
+    try:
+        print(f"executed notebook: {execute_table(out, values)}")
+    except NotebookError as error:
+        print(f"consensus-lab: the table is saved, but {error}", file=sys.stderr)
+        return EXIT_DIFFERS
+    except KeyboardInterrupt:
+        print("consensus-lab: interrupted; the table is saved, its notebook is not executed",
+              file=sys.stderr)  # fmt: skip
+        return EXIT_INTERRUPTED
     return EXIT_OK
 
 

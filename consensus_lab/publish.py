@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from consensus_lab.experiments import Progress, comparison, quiet
 from consensus_lab.experiments.result import new_folder
@@ -21,6 +23,10 @@ Raft, Paxos and Nakamoto consensus in one seeded simulator: every value below wa
 running code when this page was built. Each notebook asks one question; the index leads from each
 statement of the essay to the code.
 """
+
+
+class NotebookError(RuntimeError):
+    """A notebook that should have been executed failed; the message is one line."""
 
 
 def notebooks_folder() -> Path:
@@ -55,15 +61,42 @@ def copy_notebooks(folder: str | Path) -> list[Path]:
     return targets
 
 
-def execute(source: Path, target: Path, *, preset: str) -> None:
-    """Run a notebook with papermill in an empty folder; its output is `target`."""
+def execute(
+    source: Path, target: Path, parameters: Mapping[str, Any], *, table: Path | None = None
+) -> None:
+    """Run a notebook with papermill in a folder of its own; `target` is there only when it ended.
+
+    A saved table is laid beside it, where the table's notebook takes it instead of measuring.
+    """
     import papermill
 
     with tempfile.TemporaryDirectory() as folder:
+        if table is not None:
+            shutil.copytree(table, Path(folder) / comparison.SAVED)
+        made = Path(folder) / source.name
         papermill.execute_notebook(
-            source, target, parameters={"preset": preset}, cwd=folder, progress_bar=False,
+            source, made, parameters=dict(parameters), cwd=folder, progress_bar=False,
             start_timeout=KERNEL_START_S, execution_timeout=CELL_S,
         )  # fmt: skip
+        shutil.move(made, target)
+
+
+def execute_table(out: Path, parameters: Mapping[str, Any]) -> Path:
+    """The table's notebook, run with those parameters on the table in `out`, and put beside it.
+
+    Raises
+    ------
+    NotebookError
+        When it does not run to its end; the table stays as it is.
+    """
+    (source,) = notebooks_folder().glob("00_*.ipynb")
+    target = Path(out) / source.name
+    try:
+        execute(source, target, parameters, table=out)
+    except Exception as error:  # Whatever a cell or its kernel may raise.
+        last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        raise NotebookError(f"{source.name} did not run to its end: {last}") from error
+    return target
 
 
 def build(out: Path, *, preset: str = "fast", progress: Progress = quiet) -> list[Path]:
@@ -88,7 +121,7 @@ def build(out: Path, *, preset: str = "fast", progress: Progress = quiet) -> lis
         for place, source in enumerate(sources):
             progress(place, len(sources) + 1, f"notebooks; now: {source.stem}")
             executed.append(Path(scratch) / source.name)
-            execute(source, executed[-1], preset=preset)
+            execute(source, executed[-1], {"preset": preset})
         progress(len(sources), len(sources) + 1, "notebooks; now: the table")
         result = comparison.run(comparison.Parameters.of(preset=preset))
         pages = site.build_site(

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from consensus_lab import cli, data
-from consensus_lab.experiments import questions
+from consensus_lab import cli, data, publish
+from consensus_lab.experiments import comparison, questions
 
 SMALL = ["-p", "n_nodes=40", "-p", "n_blocks=5", "-p", "replicates=2"]
 
@@ -134,6 +134,32 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path) -> None:
     assert process.returncode == cli.EXIT_INTERRUPTED, err
     assert "interrupted" in err and "Traceback" not in err
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+TABLE = ["table", "-p", "n_nodes=60", "-p", "replicates=2", "--quiet", "--out"]
+
+
+@pytest.mark.slow
+def test_the_table_comes_with_its_executed_notebook(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The notebook shows the table that was measured, and a table outlives its notebook."""
+    assert cli.main([*TABLE, str(tmp_path / "table")]) == cli.EXIT_OK
+    (notebook,) = (tmp_path / "table").glob("*.ipynb")
+    text = notebook.read_text(encoding="utf-8")
+    assert "measured before, in" in text
+    assert "Hard-coded membership" in text and "image/png" in text
+
+    def fails(*arguments: object, **named: object) -> None:
+        raise RuntimeError("kernel died\nfor a reason")
+
+    monkeypatch.setattr(publish, "execute", fails)
+    monkeypatch.setattr(comparison, "run", lambda parameters, progress: comparison.saved(
+        parameters, tmp_path / "table"))  # fmt: skip
+    assert cli.main([*TABLE, str(tmp_path / "second")]) == cli.EXIT_DIFFERS
+    assert "the table is saved, but 00_comparison_table.ipynb" in capfd.readouterr().err
+    assert (tmp_path / "second" / "table.csv").exists()
+    assert not list((tmp_path / "second").glob("*.ipynb"))
 
 
 def test_where_finds_code_test_and_notebook(capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,10 @@ from consensus_lab.report import table, table_html, table_text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+TITLE = "The essay's table, measured"
+SAVED = "table"
+"""Where a notebook looks for a table that was measured already, under its working directory."""
+
 SYSTEMS = ("Paxos (etcd)", "Nakamoto (Bitcoin)")
 RELAY_BLOCKS = 30
 
@@ -73,17 +77,26 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
         cells = makers[essay.key](essay.paxos, essay.nakamoto)
         rows.append(table.Row(essay.key, essay.title, cells))
     progress(len(makers), len(makers), "rows")
-    whole = table.Table("The essay's table, measured", SYSTEMS, tuple(rows), _notes(parameters))
-    measures = [
-        Measure(f"{row.key}, {system}", cell.value, cell.low or 0.0, cell.high or 0.0, cell.unit,
-                cell.replicates, cell.how)
-        for row in rows for system, cell in zip(SYSTEMS, row.cells, strict=True)
+    whole = table.Table(TITLE, SYSTEMS, tuple(rows), _notes(parameters))
+    return _result(parameters, whole)
+
+
+def _result(parameters: Parameters, whole: table.Table) -> Result:
+    """The table as a result: cells that are numbers are its measures."""
+    named = [
+        (f"{row.key}, {system}", cell)
+        for row in whole.rows
+        for system, cell in zip(SYSTEMS, row.cells, strict=True)
         if cell.value is not None
+    ]
+    measures = [
+        Measure(name, cell.value, cell.low or 0.0, cell.high or 0.0, cell.unit, cell.replicates,
+                cell.how)
+        for name, cell in named
     ]  # fmt: skip
     known = [
-        Published(f"{row.key}, {system}", cell.published_value, cell.unit, "essay")
-        for row in rows
-        for system, cell in zip(SYSTEMS, row.cells, strict=True)
+        Published(name, cell.published_value, cell.unit, "essay")
+        for name, cell in named
         if cell.published_value is not None
     ]
     frame = table.table_frame(whole)
@@ -163,7 +176,7 @@ def the_table(result: Result) -> table.Table:
         fields = {name: record[name] for name in table.Cell._fields}
         rows.setdefault(record["row"], [record["title"]]).append(table.Cell(**fields))
     made = tuple(table.Row(key, title, tuple(cells)) for key, (title, *cells) in rows.items())
-    return table.Table("The essay's table, measured", SYSTEMS, made, tuple(result.notes))
+    return table.Table(TITLE, SYSTEMS, made, tuple(result.notes))
 
 
 def as_text(result: Result, *, width: int, colour: bool) -> str:
@@ -187,6 +200,42 @@ def save(result: Result, folder: str | Path) -> Path:
         manifest = json.dumps({**result.manifest(), "files": files}, indent=2)
         (temporary / "manifest.json").write_text(manifest + "\n", encoding="utf-8")
     return Path(folder)
+
+
+def saved(parameters: Parameters, folder: str | Path = SAVED) -> Result | None:
+    """The table that `save` wrote there, if it was measured with these parameters by this code.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    folder : path
+        Relative to the working directory; there `consensus-lab table` lays the table that it has
+        just measured when it executes the table's notebook.
+
+    Returns
+    -------
+    Result or None
+        None when there is no such table, or one that was measured otherwise.
+    """
+    import pandas
+
+    place = Path(folder)
+    try:
+        manifest = json.loads((place / "manifest.json").read_text(encoding="utf-8"))
+        is_whole = checksum(place / "table.csv") == manifest["files"]["table.csv"]
+        frame = pandas.read_csv(place / "table.csv", keep_default_na=False, na_values={
+            name: [""] for name in ("value", "low", "high", "published_value", "ratio")
+        })  # fmt: skip
+    except (OSError, ValueError, KeyError):
+        return None
+    found = Result("comparison", parameters, frame, [], notes=_notes(parameters))
+    same = ("experiment", "parameters", "versions", "commit")
+    if not is_whole or any(manifest.get(name) != found.manifest()[name] for name in same):
+        return None
+    whole = the_table(found)
+    made = _result(parameters, whole)
+    made.wall_s, made.inputs = manifest["wall_s"], manifest["inputs"]
+    return made
 
 
 def figure(result: Result) -> Figure:

@@ -86,6 +86,14 @@ def test_the_table_has_every_row_and_saves_the_same_bytes(tmp_path) -> None:
         if path.name != "manifest.json":  # It holds the wall time.
             assert path.read_bytes() == (second / path.name).read_bytes(), path.name
     text = (first / "table.txt").read_text()
+    back = comparison.saved(small, first)
+    assert back is not None and back.measures == result.measures and back.notes == result.notes
+    assert comparison.the_table(back) == comparison.the_table(result)
+    assert comparison.saved(small.replace(seed=2), first) is None
+    assert comparison.saved(small, tmp_path / "nowhere") is None
+    spoilt = (first / "table.csv").read_text().replace("Permissionless", "Permissioned")
+    (first / "table.csv").write_text(spoilt)
+    assert comparison.saved(small, first) is None
     for row in constants.ESSAY_TABLE:
         assert row.title in text
 
