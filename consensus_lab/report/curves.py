@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from consensus_lab.report import style
 from consensus_lab.report.distributions import time_axis
@@ -118,6 +119,8 @@ def _scale(
     if is_log_x:
         axes.set_xscale("log")
         style.log_ticks(axes.xaxis, at=xs if len(xs) <= TICKS_MAX else ())
+    elif xs and all(float(x).is_integer() for x in xs):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # Half a server does not exist.
     if is_log_y:
         axes.set_yscale("log")
         style.log_ticks(axes.yaxis)

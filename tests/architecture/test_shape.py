@@ -21,7 +21,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 PURE = (
     "paxos", "raft", "nakamoto", "adversaries", "kv.py", "kv_requests.py", "client.py", "node.py",
-    "constants.py",
+    "constants.py", "primary_backup.py",
 )  # fmt: skip
 PURE_OWN = (
     "node", "constants", "client", "kv", "kv_requests", "paxos", "raft", "nakamoto", "adversaries",
