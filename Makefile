@@ -9,7 +9,7 @@ SEEDS ?= 1000
 TEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup table test test-full lab report swarm bench lint lock clean
+.PHONY: help setup table test test-full lab report swarm full-results bench lint lock clean
 
 help:
 	@echo "make table      reproduce the essay's comparison table (results/table)"
@@ -17,6 +17,7 @@ help:
 	@echo "make lab        open the notebooks in JupyterLab"
 	@echo "make report     build the HTML report (results/report)"
 	@echo "make swarm SEEDS=1000   seeded faults against Raft and Multi-Paxos; SEED=n replays one"
+	@echo "make full-results  run the full presets that are not stored in data/full (hours)"
 	@echo "make bench      run the benchmarks"
 	@echo "make lint       ruff, mypy, import contracts"
 
@@ -42,6 +43,9 @@ report: $(STAMP)
 
 swarm: $(STAMP)
 	@$(RUN) -m tests.swarm $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+full-results: $(STAMP)
+	@$(RUN) -m consensus_lab.experiments.full_results
 
 bench: $(STAMP)
 	@for file in benchmarks/*.py; do echo "== $$file"; $(RUN) $$file || exit 1; done

@@ -134,6 +134,24 @@ class Result:
         ]  # fmt: skip
         return pandas.DataFrame(rows)
 
+    @property
+    def beside_full(self) -> pandas.DataFrame:
+        """Our measures beside those of the stored full preset; no rows when none is stored."""
+        import pandas
+
+        from consensus_lab.experiments.full_results import stored_summary
+
+        ours = {measure.quantity: measure for measure in self.measures}
+        columns = ("quantity", "unit", "here", "low", "high", "full", "full_low", "full_high",
+                   "full_replicates")  # fmt: skip
+        rows = [
+            (row["quantity"], row["unit"], mine.value, mine.low, mine.high, float(row["value"]),
+             float(row["low"]), float(row["high"]), int(row["replicates"]))
+            for row in stored_summary(self.experiment)
+            if (mine := ours.get(row["quantity"])) is not None
+        ]  # fmt: skip
+        return pandas.DataFrame(rows, columns=columns)
+
     def measure(self, quantity: str) -> Measure:
         """The measure of that name; `KeyError` names those that exist."""
         for measure in self.measures:

@@ -1,0 +1,39 @@
+"""Stored results of the full presets: kept as they were made, and made with today's presets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from consensus_lab import data
+from consensus_lab.experiments import full_results, primary_backup, run
+
+
+def test_what_is_stored_is_found_again_beside_a_quick_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = run("primary-backup", {"n_servers": 2, "n_writes": 30})
+    quick = run("primary-backup", {"n_servers": 2, "n_writes": 10})
+    monkeypatch.setenv(data.ENVIRONMENT_VARIABLE, str(tmp_path))
+    assert quick.beside_full.empty
+    full_results.store(full)
+    full_results.store(full)
+    beside = quick.beside_full
+    assert list(beside["quantity"]) == [measure.quantity for measure in full.measures]
+    assert list(beside["full"]) == [measure.value for measure in full.measures]
+    assert list(beside["here"]) == [measure.value for measure in quick.measures]
+    assert not full_results.is_current("primary-backup")
+
+
+def test_a_result_of_another_preset_is_not_taken_for_the_present_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = primary_backup.Parameters.of({"n_servers": 2, "n_writes": 5})
+    larger = small.replace(n_writes=6)
+    result = run("primary-backup", small)
+    monkeypatch.setenv(data.ENVIRONMENT_VARIABLE, str(tmp_path))
+    full_results.store(result)
+    for present, expected in ((small, True), (larger, False)):
+        monkeypatch.setattr(primary_backup.Parameters, "of", lambda preset, p=present: p)
+        assert full_results.is_current("primary-backup") is expected
