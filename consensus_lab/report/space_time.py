@@ -81,6 +81,7 @@ def space_time(
     decisions: Collection[str] = (),
     notes: Collection[str] = (),
     say: Callable[[Record], str] = default_label,
+    known_kinds: Sequence[str] = (),
     scale: str = "cut",
     label_messages: bool = True,
     with_numbers: bool = False,
@@ -103,6 +104,9 @@ def space_time(
         Kinds of `Note` drawn as a star and as a stroke, with a label; others are not drawn.
     say : callable (record) -> str
         The label of a note, decision, apply or command; "" for none.
+    known_kinds : sequence of str
+        Kinds of messages that keep their look whatever else is drawn, so that several diagrams
+        can be compared; other kinds take the looks that follow, as they appear.
     scale : str
         "cut" shortens pauses, "linear" does not, "step" keeps only the order (see `time_axis`).
     label_messages : bool
@@ -127,7 +131,7 @@ def space_time(
     ParameterError
         For an unknown scale, an empty selection, or more than `MESSAGES_MAX` messages.
     """
-    scene = _scene(list(trace), names, decisions, notes, selection)
+    scene = _scene(list(trace), names, decisions, notes, known_kinds, selection)
     handles = _handles(scene)
     with style.style():
         if axes is None:
@@ -146,6 +150,7 @@ def _scene(
     names: Mapping[NodeId, str] | None,
     decisions: Collection[str],
     notes: Collection[str],
+    known_kinds: Sequence[str],
     selection: dict[str, Any],
 ) -> _Scene:
     steps = select(records, **selection)
@@ -168,10 +173,9 @@ def _scene(
     if len(arrows) > MESSAGES_MAX:
         allowed = f"a selection of at most {MESSAGES_MAX} messages (set begin_ns, end_ns or kinds)"
         raise ParameterError("trace", f"{len(arrows)} messages", allowed)
-    looks = {
-        kind: style.look(number)
-        for number, kind in enumerate(dict.fromkeys(arrow.kind for arrow in arrows))
-    }
+    met = dict.fromkeys(arrow.kind for arrow in arrows)
+    order_of_looks = dict.fromkeys([*known_kinds, *met])
+    looks = {k: style.look(place) for place, k in enumerate(order_of_looks) if k in met}
     labels = [node_name(node, names) for node in order]
     shown = _shown(steps, decisions, notes)
     return _Scene(steps, arrows, shown, order, labels, looks, (first, last))

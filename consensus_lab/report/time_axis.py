@@ -172,8 +172,8 @@ def length_text(length_ns: int) -> str:
 
     Examples
     --------
-    >>> length_text(98_700_000), length_text(1_500_000_000)
-    ('98.7 ms', '1.5 s')
+    >>> length_text(98_700_000), length_text(1_500_000_000), length_text(999_700_000)
+    ('98.7 ms', '1.5 s', '1,000 ms')
     """
     size, name = time_unit(2 * length_ns)
-    return f"{length_ns / size:.3g} {name}"
+    return f"{float(f'{length_ns / size:.3g}'):,g} {name}"

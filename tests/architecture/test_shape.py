@@ -36,6 +36,7 @@ OWNERS = {
     "grpc": ("live",),
     "papermill": ("batch", "publish.py"),
     "distributed": ("batch",),
+    "ipywidgets": ("explorers",),
 }
 FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 70
@@ -114,6 +115,8 @@ def test_the_engine_names_no_protocol() -> None:
         ("consensus_lab", "pandas matplotlib numba numpy scipy networkx"),
         ("consensus_lab.cli", "pandas matplotlib numba numpy scipy networkx papermill"),
         ("consensus_lab.sim.engine", "pandas matplotlib numba scipy networkx"),
+        ("consensus_lab.explorers", "pandas matplotlib numba numpy scipy networkx ipywidgets"),
+        ("consensus_lab.explorers.raft_story", "pandas matplotlib numba scipy ipywidgets"),
     ],
 )
 def test_imports_stay_light(module: str, heavy: str) -> None:

@@ -1,0 +1,107 @@
+"""What all explorers are made of: a screen for figures, and a panel that carries its static twin.
+
+Theory of operation.  A panel is shown as a widget where there is a kernel and a front end for it;
+the same output also holds a picture, which is what papermill's copy, an HTML export and the site
+show.  The screen is an HTML widget with the picture inside: it keeps its size between two
+pictures, so nothing jumps, and it has an alternative text.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from consensus_lab.node import ParameterError
+
+if TYPE_CHECKING:
+    import ipywidgets
+    from matplotlib.figure import Figure
+
+PNG_SCALE = 1.5
+"""Pixels per pixel of the page: sharp on a projector, quick to draw."""
+
+
+class Screen:
+    """Where an explorer shows its figures, and says what it refuses.
+
+    Parameters
+    ----------
+    kind : str
+        "svg", sharp at any size, or "png", for figures with very many marks.
+
+    Attributes
+    ----------
+    picture, message : ipywidgets.HTML
+        What is seen.
+    """
+
+    def __init__(self, kind: str = "svg") -> None:
+        import ipywidgets
+
+        assert kind in ("svg", "png"), kind
+        self.kind = kind
+        self.picture = ipywidgets.HTML()
+        self.message = ipywidgets.HTML()
+        self.message.layout.min_height = "2em"
+
+    def show(self, figure: Figure) -> None:
+        """Show a figure in place of the last one."""
+        from consensus_lab.report.style import SCREEN_DPI, describe, render
+
+        if self.kind == "svg":
+            mime, data = "image/svg+xml", render(figure, "svg")
+        else:
+            mime, data = "image/png", render(figure, "png", dpi=round(PNG_SCALE * SCREEN_DPI))
+        width, height = (round(SCREEN_DPI * inches) for inches in figure.get_size_inches())
+        self.picture.value = (
+            f'<img class="consensus-lab-screen" alt="{escape(describe(figure))}" '
+            f'width="{width}" style="max-width:100%;height:auto;aspect-ratio:{width}/{height}" '
+            f'src="data:{mime};base64,{base64.b64encode(data).decode()}">'
+        )
+        self.say("")
+
+    def say(self, text: str, *, is_wrong: bool = False) -> None:
+        """One line under the controls; a refusal is in red and has a role that readers announce."""
+        look = ' role="alert" style="color:#b3261e"' if is_wrong else ""
+        self.message.value = f"<span{look}>{escape(text)}</span>"
+
+    def attempt(self, action: Callable[[], Any]) -> bool:
+        """Do something that may be impossible; a refusal is shown.  True when it was done."""
+        try:
+            action()
+        except ParameterError as error:
+            self.say(str(error), is_wrong=True)
+            return False
+        return True
+
+
+class Panel:
+    """An explorer as a notebook shows it.
+
+    Parameters
+    ----------
+    box : ipywidgets.Widget
+        Controls and screen.
+    still : callable () -> Figure
+        Draws the static twin, when it is asked for.
+    **parts
+        Controls, for whoever drives them from code: `panel["step"]`.
+    """
+
+    def __init__(self, box: ipywidgets.Widget, still: Callable[[], Figure], **parts: Any) -> None:
+        self.box = box
+        self.still = still
+        self.parts = parts
+
+    def __getitem__(self, name: str) -> Any:
+        return self.parts[name]
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The widget; beside it, for what cannot show widgets, the picture and its words."""
+        bundle, metadata = self.still()._repr_mimebundle_()
+        bundle.pop("image/svg+xml")
+        metadata.pop("image/svg+xml")
+        widget = self.box._repr_mimebundle_()
+        return {**bundle, **{m: v for m, v in widget.items() if m != "text/plain"}}, metadata
