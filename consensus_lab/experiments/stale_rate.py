@@ -3,13 +3,17 @@
 Two miners who find a block before hearing of each other's fork the chain; the branch that is
 extended first wins and the other's blocks are stale.  Nothing but the network, the interval and
 the size goes in; who wins is decided by each node's own rule: most work, first seen.
+
+Theory beside it: x is the delay from miner to miner, weighted by hash power, in block intervals.
+To first order a share x of all blocks is stale, whatever the network (Decker and Wattenhofer 2013);
+if everybody heard of a block exactly x after it was found, the share would be x / (1 + x).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from consensus_lab import constants, data
+from consensus_lab import constants, data, theory
 from consensus_lab.experiments import Progress, quiet
 from consensus_lab.experiments.intervals import mean_interval, proportion_interval
 from consensus_lab.experiments.networks import NetworkParameters, build, relay_blocks
@@ -20,6 +24,9 @@ if TYPE_CHECKING:
     import networkx
     from matplotlib.figure import Figure
 
+MEASURED_FORKS = "fork rate, blocks 180000-190000"
+"""Row of the published stale rates that belongs to the delays measured in 2012."""
+
 PUBLISHED_YEARS = ("2012", "2016", "2022")
 
 
@@ -27,15 +34,15 @@ class Parameters(NetworkParameters):
     """Network, and the grid of block intervals and sizes."""
 
     block_intervals_s: list[float] = parameter(
-        [600.0, 60.0, 12.0], full=[600.0, 300.0, 120.0, 60.0, 30.0, 12.0], unit="s",
+        [600.0, 120.0, 30.0, 12.0], full=[600.0, 300.0, 120.0, 60.0, 30.0, 12.0], unit="s",
         meaning="mean times between blocks to try", minimum=0.01,
     )  # fmt: skip
     block_sizes_bytes: list[int] = parameter(
-        [250_000, 1_000_000], full=[100_000, 250_000, 500_000, 1_000_000, 2_000_000, 4_000_000],
+        [250_000, 1_000_000, 4_000_000], full=[100_000, 250_000, 500_000, 1_000_000, 2_000_000, 4_000_000],
         unit="bytes", meaning="block sizes to try", minimum=81, maximum=10**9,
     )  # fmt: skip
     n_blocks: int = parameter(
-        300, full=5000, unit="count", meaning="blocks per replicate and setting", minimum=1
+        200, full=5000, unit="count", meaning="blocks per replicate and setting", minimum=1
     )
     transaction_size_bytes: int = parameter(
         250, unit="bytes", meaning="mean size of a transaction", minimum=60, maximum=100_000
@@ -51,8 +58,9 @@ def run(
     -------
     Result
         `frame`: one row per interval and size, pooled over replicates: blocks, stale blocks,
-        stale fraction with its 95 % interval (Wilson), mean delay (s), transactions per second
-        that the best chain confirms.
+        stale fraction with its 95 % interval (Wilson), mean delay (s), the delay between miners
+        in block intervals and the stale fraction that the full delay predicts for it,
+        transactions per second that the best chain confirms.
     """
     import pandas
 
@@ -88,7 +96,7 @@ def _setting(parameters: Parameters, networks: list, interval_s: float, size_byt
     from consensus_lab.gossip.mining import draw_schedule
 
     stale = blocks = 0
-    delays_s = []
+    delays_s, miner_delays_s = [], []
     for network, seed in networks:
         schedule = draw_schedule(
             network, n_blocks=parameters.n_blocks, block_interval_s=interval_s,
@@ -98,13 +106,17 @@ def _setting(parameters: Parameters, networks: list, interval_s: float, size_byt
         stale += race.stale_blocks()
         blocks += schedule.n_blocks
         delays_s.append(race.mean_delay_s())
+        miner_delays_s.append(float(network.hash_share @ race.node_mean_delay_s()))
     fraction, low, high = proportion_interval(stale, blocks)
     delay_s, delay_low_s, delay_high_s = mean_interval(delays_s)
+    delay_intervals = sum(miner_delays_s) / len(miner_delays_s) / interval_s
     transactions = size_bytes // parameters.transaction_size_bytes
     return {
         "block_interval_s": interval_s, "block_size_bytes": size_bytes, "blocks": blocks,
         "stale_blocks": stale, "stale_fraction": fraction, "stale_low": low, "stale_high": high,
         "delay_s_mean": delay_s, "delay_s_low": delay_low_s, "delay_s_high": delay_high_s,
+        "delay_intervals": delay_intervals,
+        "stale_full_delay": theory.full_delay_forks(delay_intervals).stale_fraction,
         "confirmed_tps": transactions / interval_s * (1.0 - fraction),
     }  # fmt: skip
 
@@ -131,8 +143,38 @@ def published(parameters: Parameters) -> list[Published]:
     ]  # fmt: skip
 
 
+def measured_forks() -> list[tuple[float, float, str]]:
+    """Delay in block intervals and stale share, as both were measured in 2012, with the source.
+
+    Decker and Wattenhofer's own count of forks, and what the archive holds of that year.
+    """
+    delay_s = next(
+        float(row["value_s"])
+        for row in data.rows("bitcoin/published/published_block_propagation.csv")
+        if row["year"] == "2012" and row["statistic"] == "mean"
+    )
+    counted = [
+        (float(row["value"]), "Decker and Wattenhofer 2013")
+        for row in data.rows("bitcoin/published/published_stale_rates.csv")
+        if row["what"] == MEASURED_FORKS
+    ] + [
+        (float(row["stale_fraction_of_all_blocks"]), "archive, 2012 (lower bound)")
+        for row in data.rows("bitcoin/published/stale_rate_by_year.csv")
+        if row["year"] == "2012"
+    ]
+    delay_intervals = delay_s / constants.BLOCK_INTERVAL_S
+    return [(delay_intervals, share, source) for share, source in counted]
+
+
 def figure(result: Result) -> Figure:
-    """Stale fraction over the interval, one curve per size."""
+    """The trade-off: stale share over interval and size with the throughput; and why."""
+    from consensus_lab.report.gossip_figures import trade_off_figure
+
+    return trade_off_figure(result, measured_forks())
+
+
+def curves(result: Result) -> Figure:
+    """Stale fraction over the interval, one curve per size, archived rates beside it."""
     from consensus_lab.report.figures import stale_rate_figure
 
     return stale_rate_figure(result)
