@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from consensus_lab.experiments import Progress, propagation, quiet
 from consensus_lab.experiments.intervals import mean_interval
-from consensus_lab.experiments.networks import NetworkParameters, build
+from consensus_lab.experiments.networks import NetworkParameters, build, relay_blocks
 from consensus_lab.experiments.parameters import parameter
 from consensus_lab.experiments.result import Measure, Published, Result
 from consensus_lab.node import ParameterError
@@ -108,11 +108,9 @@ def run(
 def _race(
     parameters: Parameters, replicate: int, graph: networkx.Graph | None
 ) -> tuple[Network, Race]:
-    from consensus_lab.gossip.simulate import simulate
-
     network, seed = build(parameters, replicate, graph)
-    race = simulate(
-        network, _schedule(parameters, network, seed), validation=parameters.validation,
+    race = relay_blocks(
+        parameters, network, _schedule(parameters, network, seed), seed=seed,
         reach_fractions=tuple(REACHED.values()), keep_all=replicate == 0,
     )  # fmt: skip
     return network, race
@@ -177,9 +175,10 @@ def published(parameters: Parameters) -> list[Published]:
         for one in propagation.published()
         if one.quantity.removeprefix("delay_s_") in REACHED
     ]
-    has_formula = parameters.topology == "random_regular" and parameters.degree >= 3
+    degree = parameters.chosen("degree")
+    has_formula = parameters.topology == "random_regular" and degree >= 3
     if has_formula and not parameters.graph_file:
-        hops = theory.random_regular_mean_hops(parameters.n_nodes, degree=parameters.degree)
+        hops = theory.random_regular_mean_hops(parameters.n_nodes, degree=degree)
         source = "mean shortest path of random regular graphs, Tishby et al. 2022"
         known.append(Published("hops_mean", hops, "hops", source))
     return known

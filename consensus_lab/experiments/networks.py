@@ -199,9 +199,13 @@ def _miners(graph: networkx.Graph) -> list[int]:
 
 
 def relay_blocks(
-    parameters: NetworkParameters, network: arrays.Network, schedule: Schedule, *, seed: int
-) -> Race:
-    """Relay a schedule's blocks as the parameters say; see `gossip.simulate.simulate`."""
+    parameters: NetworkParameters, network: arrays.Network, schedule: Schedule, *, seed: int,
+    **recorded: Any,
+) -> Race:  # fmt: skip
+    """Relay a schedule's blocks as the parameters say; see `gossip.simulate.simulate`.
+
+    What is `recorded` besides (`keep_all`, `reach_fractions`) is passed on.
+    """
     import numpy
 
     from consensus_lab.gossip.simulate import simulate
@@ -209,7 +213,7 @@ def relay_blocks(
     overlay = numpy.flatnonzero(network.hash_share) if parameters.relay_network else ()
     return simulate(
         network, schedule, relay=parameters.relay_options, validation=parameters.validation,
-        overlay=map(int, overlay), seed=seed,
+        overlay=map(int, overlay), seed=seed, **recorded,
     )  # fmt: skip
 
 

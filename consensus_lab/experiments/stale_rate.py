@@ -38,7 +38,8 @@ class Parameters(NetworkParameters):
         meaning="mean times between blocks to try", minimum=0.01,
     )  # fmt: skip
     block_sizes_bytes: list[int] = parameter(
-        [250_000, 1_000_000, 4_000_000], full=[100_000, 250_000, 500_000, 1_000_000, 2_000_000, 4_000_000],
+        [250_000, 1_000_000, 4_000_000],
+        full=[100_000, 250_000, 500_000, 1_000_000, 2_000_000, 4_000_000],
         unit="bytes", meaning="block sizes to try", minimum=81, maximum=10**9,
     )  # fmt: skip
     n_blocks: int = parameter(

@@ -38,7 +38,7 @@ def test_each_hop_costs_three_latencies_and_a_check() -> None:
     """inv, getdata, block, then validation: on a line without queues."""
     parameters = Parameters.of({"n_blocks": 2, "replicates": 1, "block_size_bytes": 500_000})
     frame = gossip_front.run(parameters, graph=path(7)).frame
-    check_s = 500_000 / parameters.validation_bytes_per_s
+    check_s = 500_000 / parameters.chosen("validation_bytes_per_s")
     expected = frame["hops"] * (3 * LATENCY_S + check_s)
     assert frame["accepted_s"].tolist() == pytest.approx(expected.tolist())
     assert frame["received_s"].max() == pytest.approx(expected.max() - check_s)
