@@ -28,6 +28,7 @@ _MODULES = {
         "whitepaper_double_spend_probability",
     ),
     "private_attack": ("private_attack_probability",),
+    "finney": ("finney_attack_probability",),
     "finality": (
         "ConfirmationTime",
         "confirmation_time",

@@ -1,0 +1,48 @@
+"""Attack experiments: measured success beside the closed forms, mistakes refused by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from consensus_lab.experiments import double_spend
+from consensus_lab.node import ParameterError
+
+FEW = {"n_played": 2, "told_peers": [3], "n_nodes": 12}
+
+
+@pytest.mark.slow
+def test_double_spends_succeed_as_often_as_the_exact_law_says() -> None:
+    """Eight points, each within four standard errors; the whitepaper's estimate is not."""
+    chosen = {"confirmations": [1, 3, 6, 10], "n_races": 200_000, "seed": 2, **FEW}
+    result = double_spend.run(double_spend.Parameters.of(chosen))
+    races = result.frame[result.frame["attack"] == double_spend.CHAIN]
+    assert len(races) == 8
+    error = (races["exact"] * (1 - races["exact"]) / races["attempts"]) ** 0.5
+    assert ((races["success"] - races["exact"]).abs() < 4 * error).all()
+    z6 = races[(races["confirmations"] == 6) & (races["attacker_share"] == 0.1)].iloc[0]
+    assert z6["whitepaper"] < z6["low"]
+    beside = result.beside.set_index("quantity")
+    assert beside.loc["success_q10_z6", "published"] == pytest.approx(z6["whitepaper"], abs=1e-7)
+    assert result.figure().axes
+
+
+@pytest.mark.slow
+def test_a_merchant_loses_and_the_tree_shows_how() -> None:
+    attack = double_spend.loss(double_spend.Parameters.of({"played_share": 0.45}))
+    assert attack.is_delivered and attack.is_lost
+    assert "lost goods and money" in double_spend.tree_figure(attack).axes[0].get_title(loc="left")
+
+
+@pytest.mark.parametrize(
+    ("experiment", "name", "value"),
+    [
+        (double_spend, "attacker_shares", [0.1, 1.2]),
+        (double_spend, "confirmations", [0]),
+        (double_spend, "played_confirmations", 9),
+        (double_spend, "told_peers", [24]),
+        (double_spend, "n_races", 0),
+    ],
+)
+def test_a_mistake_is_refused_by_name(experiment, name: str, value: object) -> None:
+    with pytest.raises(ParameterError, match=name.replace("played_confirmations", "give_up")):
+        experiment.Parameters.of({name: value})
