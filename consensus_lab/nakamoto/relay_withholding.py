@@ -1,0 +1,90 @@
+"""When a block-withholding pool publishes: selfish and stubborn mining as one small function.
+
+Rules of this file: integers in, an integer out; `gossip` compiles the same function.
+
+Theory of operation.  A *withholding* pool keeps its blocks to itself and watches two numbers since
+its branch and the public one parted: `own`, the length of its branch, and `public`, that of the
+best branch that everybody may know.  After every block it decides (Eyal and Sirer 2014; in the
+words of Sapirshtein, Sompolinsky and Zohar 2016, section 3):
+
+    ADOPT     give the branch up and work on the public one.
+    OVERRIDE  publish one block more than the public branch has: it wins.
+    WAIT      publish nothing.
+    MATCH     publish as many blocks as the public branch has: a race, in which those miners who
+              hear of the pool's branch first work for the pool.  Their share is called gamma.
+
+What came last matters: a public block can be matched only when it is new (RELEVANT), after the
+pool's own block it can not (IRRELEVANT), and while a published tie is raced (ACTIVE) the pool
+either ends the race with its next block or, if it is equal-fork stubborn, goes on with it.
+
+SM1 gives up as soon as it is behind.  A stubborn pool (Nayak, Kumar, Miller and Shi 2016) refuses
+one or more of SM1's retreats: *lead* stubborn, it never overrides after a public block but matches
+it and keeps its lead; *equal-fork* stubborn, it keeps the block that would win a race; *trail*
+stubborn, it works on while it is no more than that many blocks behind.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from consensus_lab.node import ParameterError
+
+ADOPT, OVERRIDE, WAIT, MATCH = range(4)
+IRRELEVANT, RELEVANT, ACTIVE = range(3)
+
+
+class Strategy(NamedTuple):
+    """How a pool withholds; as it stands, selfish mining (SM1).
+
+    Attributes
+    ----------
+    lead, equal_fork : bool
+        Lead stubborn, equal-fork stubborn.
+    trail : int
+        How many blocks behind the pool goes on.
+    """
+
+    lead: bool = False
+    equal_fork: bool = False
+    trail: int = 0
+
+    def validated(self) -> Strategy:
+        """This strategy, or a `ParameterError` naming what is wrong with it."""
+        if not 0 <= self.trail <= 1000:
+            raise ParameterError("trail", self.trail, "from 0 to 1000 blocks")
+        return self
+
+
+def decide(
+    own: int, public: int, fork: int, *, lead: bool, equal_fork: bool, trail: int
+) -> int:  # fmt: skip
+    """What a withholding pool does after a block.
+
+    Parameters
+    ----------
+    own, public : int
+        Blocks on the pool's branch and on the public one since they parted.
+    fork : int
+        RELEVANT after a public block, IRRELEVANT after an own one, ACTIVE in a published race.
+    lead, equal_fork, trail
+        See `Strategy`.
+
+    Examples
+    --------
+    A public block meets a branch of one, two and three blocks:
+
+    >>> [decide(own, 1, RELEVANT, lead=False, equal_fork=False, trail=0) for own in (1, 2, 3)]
+    [3, 1, 2]
+    """
+    if own < public:
+        is_stubborn = own >= 1 and public - own <= trail
+        return WAIT if is_stubborn else ADOPT
+    if fork == RELEVANT:
+        if own == public or lead:
+            return MATCH
+        return OVERRIDE if own == public + 1 else WAIT
+    if fork == IRRELEVANT:
+        return OVERRIDE if own == public + 1 and public > 0 else WAIT
+    if own == public + 1 and not equal_fork:
+        return OVERRIDE
+    return MATCH
