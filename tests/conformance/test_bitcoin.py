@@ -63,8 +63,8 @@ def test_files_are_recognised_by_content(tmp_path):
         if path.is_file() and path.suffix != ".md":
             shutil.copy(path, tmp_path / f"{number:03}")
     renamed, original = command.judge(tmp_path), command.judge(corpus())
-    assert {k: (t.passed, t.not_covered) for k, t in renamed.kinds.items()} == {
-        k: (t.passed, t.not_covered) for k, t in original.kinds.items()
+    assert {k: (t.passed, t.not_covered_count) for k, t in renamed.kinds.items()} == {
+        k: (t.passed, t.not_covered_count) for k, t in original.kinds.items()
     }
 
 
@@ -114,6 +114,43 @@ def test_a_damaged_file_is_a_failure_and_no_crash(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "FAILED damaged files: trees.json" in printed
     assert printed.endswith("0 passed, 1 failed, 1 not covered\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("cut.json", b'{"scenarios": [{"seed": 1', "JSONDecodeError"),
+        ("deep.json", b"[" * 100_000, "RecursionError"),
+        ("wide", b"a,b\n" + b"x" * 200_000 + b",2\n", "field larger than field limit"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_a_failure(tmp_path, capsys, name, content, complaint):
+    """Cut off or absurd: one line that names it, never passed over as unknown."""
+    (tmp_path / name).write_bytes(content)
+    assert command.main([str(tmp_path)]) == 1
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"FAILED damaged files: {name}: ") and complaint in printed
+    assert printed.endswith("0 passed, 1 failed, 0 not covered\n")
+
+
+def test_half_a_block_and_headers_cut_off_are_failures(tmp_path):
+    """They begin with a header that has its work, so they were meant to be real."""
+    (tmp_path / "block").write_bytes((corpus() / "blocks" / "block_9.raw").read_bytes()[:180])
+    headers = (corpus() / "headers" / "mainnet_0_4199.bin").read_bytes()
+    (tmp_path / "headers").write_bytes(headers[:900])
+    assert len(command.judge(tmp_path).kinds["damaged files"].failures) == 2
+
+
+def test_a_row_of_nonsense_does_not_stop_the_others(tmp_path, capsys):
+    """A height that is none; other files, one at a time or with Windows line ends, go on."""
+    (tmp_path / "facts.json").write_text(json.dumps([{"block_id": "00", "height": "high"}]))
+    table = (corpus() / "headers" / "retarget_cases.csv").read_bytes()
+    (tmp_path / "table").write_bytes(b"\xef\xbb\xbf" + table.replace(b"\n", b"\r\n"))
+    assert command.main([str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "retargets: 6 passed, 0 failed" in printed
+    assert "facts.json: measurements, or a kind that we do not know" in printed
+    assert command.main([str(tmp_path / "table")]) == 0
 
 
 def test_nothing_to_judge_is_the_users_mistake(tmp_path, capsys):

@@ -2,9 +2,10 @@
 
     python -m tests.conformance.bitcoin FOLDER
 
-Files are recognised by their columns and keys.  Every failure is named, every reason for leaving a
-case out is given.  The last line is `N passed, M failed, K not covered`; the exit code is 0 when
-nothing failed, 1 when something did and 2 when there was nothing to judge.
+Files (or the one that is named) are recognised by their columns and keys.  Every failure is
+named, every reason for leaving a case out is given.  The last line is `N passed, M failed, K not
+covered`; the exit code is 0 when nothing failed, 1 when something did and 2 when there was nothing
+to judge.
 """
 
 from __future__ import annotations
@@ -30,9 +31,8 @@ JUDGES = {
     **chain_cases.JUDGES,
 }
 LEFT_OUT = {
-    "measurements": "measurements of the network, no rule to judge by",
+    "measurements": "measurements, or a kind that we do not know: no rule to judge by",
     "manifest": "a list of files",
-    "unknown": "nothing that we recognise",
 }
 
 
@@ -47,15 +47,19 @@ def judge(folder: Path) -> Tally:
                     judge_file(file, corpus, tally)
                 except Exception as error:
                     tally.fail("damaged files", file.name, error)
+    for file in corpus.of_kind("damaged"):
+        tally.fail("damaged files", file.name, ValueError(file.content))
+    for file in corpus.of_kind("unknown"):
+        tally.leave_out("other files", file.name, f"{file.name}: {file.content}")
     for kind, reason in LEFT_OUT.items():
         for file in corpus.of_kind(kind):
-            tally.leave_out("other files", file.name, reason)
+            tally.leave_out("other files", file.name, f"{file.name}: {reason}")
     return tally
 
 
 def main(arguments: list[str]) -> int:
     """The command."""
-    if len(arguments) != 1 or not Path(arguments[0]).is_dir():
+    if len(arguments) != 1 or not Path(arguments[0]).exists():
         print("usage: python -m tests.conformance.bitcoin FOLDER", file=sys.stderr)
         return 2
     tally = judge(Path(arguments[0]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,10 +47,12 @@ class Corpus:
     """
 
     def __init__(self, folder: Path) -> None:
-        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        top, found = folder, sorted(path for path in folder.rglob("*") if path.is_file())
+        if folder.is_file():
+            top, found = folder.parent, [folder]
         self.files = [
-            _read(path, path.relative_to(folder).as_posix())
-            for path in paths
+            _read(path, path.relative_to(top).as_posix())
+            for path in found
             if path.suffix not in TEXT_SUFFIXES
         ]
         genesis = MAINNET.genesis.header
@@ -72,15 +75,25 @@ Judge = Callable[[CorpusFile, Corpus, Tally], None]
 
 
 def _read(path: Path, name: str) -> CorpusFile:
-    """Read one file and say what it is."""
+    """Read one file and say what it is; what cannot be read is damaged, whatever it was."""
     data = path.read_bytes()
     try:
-        text = data.decode("utf-8")
+        return _recognise(data, name, is_json=path.suffix == ".json")
+    except (ProtocolViolation, ValueError, RecursionError, csv.Error) as error:
+        return CorpusFile("damaged", name, f"{type(error).__name__}: {error}")
+
+
+def _recognise(data: bytes, name: str, *, is_json: bool) -> CorpusFile:
+    """By its bytes: JSON, a table, headers or a block."""
+    try:
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return _read_binary(data, name)
     try:
         content = json.loads(text)
     except ValueError:
+        if is_json or text.lstrip().startswith(("{", "[")):
+            raise
         rows = list(csv.DictReader(text.splitlines()))
         if rows:
             return CorpusFile(_table_kind(set(rows[0])), name, rows)
@@ -89,7 +102,13 @@ def _read(path: Path, name: str) -> CorpusFile:
 
 
 def _read_binary(data: bytes, name: str) -> CorpusFile:
-    """Headers back to back, or one block, or nothing that we know."""
+    """Headers back to back, or one block, or nothing that we know.
+
+    Raises
+    ------
+    ProtocolViolation
+        When it begins as one of them does, with a header that has its work, and goes on otherwise.
+    """
     if data and len(data) % HEADER_SIZE_BYTES == 0:
         starts = range(0, len(data), HEADER_SIZE_BYTES)
         headers = [parse_header(data[at : at + HEADER_SIZE_BYTES]) for at in starts]
@@ -99,6 +118,11 @@ def _read_binary(data: bytes, name: str) -> CorpusFile:
     try:
         return CorpusFile("block", name, (data, parse_block(data)))
     except ProtocolViolation as violation:
+        begins_right = len(data) >= HEADER_SIZE_BYTES and _has_work(
+            parse_header(data[:HEADER_SIZE_BYTES])
+        )
+        if begins_right:
+            raise
         return CorpusFile("unknown", name, f"neither headers nor a block: {violation}")
 
 
@@ -187,17 +211,21 @@ def _json_kind(content: Any) -> str:
 
 def _find_anchors(content: Any, anchors: dict[str, Anchor]) -> None:
     """Collect every height that stands beside an identity of a mainnet block."""
-    rows = content if isinstance(content, list) else []
-    for row in rows:
-        if not isinstance(row, dict) or not row.get("block_id") or not row.get("height"):
-            continue
-        time_text = row.get("time") or row.get("header_time")
-        header_hex = row.get("header_hex")
-        time_s = int(time_text) if time_text else None
-        if time_s is None and header_hex:
-            time_s = parse_header(bytes.fromhex(header_hex)).time_s
-        if str(row.get("role", "main")) == "main" and "excluded_because" not in row:
-            anchors[row["block_id"]] = Anchor(int(row["height"]), time_s)
+    for row in content if isinstance(content, list) else []:
+        # A row that says nonsense is no anchor; the judge of its kind says what is wrong with it.
+        with suppress(ProtocolViolation, TypeError, ValueError):
+            if isinstance(row, dict) and row.get("block_id") and row.get("height"):
+                _find_anchor(row, anchors)
+
+
+def _find_anchor(row: dict[str, Any], anchors: dict[str, Anchor]) -> None:
+    time_text = row.get("time") or row.get("header_time")
+    header_hex = row.get("header_hex")
+    time_s = int(time_text) if time_text else None
+    if time_s is None and header_hex:
+        time_s = parse_header(bytes.fromhex(header_hex)).time_s
+    if str(row.get("role", "main")) == "main" and "excluded_because" not in row:
+        anchors[row["block_id"]] = Anchor(int(row["height"]), time_s)
 
 
 def find_block(corpus: Corpus, block_id: str) -> Block | None:
