@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from consensus_lab import reference
 from consensus_lab.experiments import Progress, comparison, quiet
 from consensus_lab.experiments.result import new_folder
 from consensus_lab.mechanisms import index_path
@@ -124,10 +125,15 @@ def build(out: Path, *, preset: str = "fast", progress: Progress = quiet) -> lis
             execute(source, executed[-1], {"preset": preset})
         progress(len(sources), len(sources) + 1, "notebooks; now: the table")
         result = comparison.run(comparison.Parameters.of(preset=preset))
+        written = Path(scratch) / "reference.md"
+        written.write_text(reference.page(), encoding="utf-8")
         pages = site.build_site(
             folder, title="consensus_lab", introduction=INTRODUCTION, notebooks=executed,
             table=comparison.the_table(result),
-            documents=[site.Document("mechanisms", "Mechanisms", index_path())],
+            documents=[
+                site.Document("mechanisms", "Mechanisms", index_path()),
+                site.Document("reference", "Reference", written),
+            ],
         )  # fmt: skip
         progress(len(sources) + 1, len(sources) + 1, "notebooks and table")
     return [Path(out) / page.name for page in pages]
