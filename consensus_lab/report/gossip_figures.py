@@ -92,3 +92,86 @@ def _draw_full_delay(
     style.headline(axes, f"Delay over interval decides: {ratio:.2f} of x / (1 + x)",
                    "95 % intervals; measured on the real network in 2012: in ink",
                    width_in=4.4)  # fmt: skip
+
+
+def who_loses_figure(result: Any) -> Figure:
+    """Stale share by hash power, beside its closed form; and by links and regions."""
+    frame, parameters = result.frame, result.parameters
+    alone = frame[frame["measurement"] == "pools alone"].sort_values("hash_share_mean")
+    placed = frame[frame["measurement"] == "pools on the network"]
+    with style.style():
+        figure = style.new_figure(11.0, 4.8)
+        left, right = figure.subplots(1, 2, width_ratios=(1.15, 1.0))
+        left.plot(alone["hash_share_mean"], alone["stale_closed_form"], color=style.INK,
+                  linestyle=(0, (4, 2)), linewidth=1.2, label="closed form")
+        for number, (part, name) in enumerate((
+            (alone, "pools alone, equally far apart"), (placed, "pools on the network, by size"),
+        )):  # fmt: skip
+            _points(left, part, number, name)
+        left.set_xscale("log")
+        style.log_ticks(left.xaxis)
+        style.percent(left.xaxis)
+        style.percent(left.yaxis)
+        left.set_ylim(bottom=0.0)
+        left.set(xlabel="share of the hash power", ylabel="stale blocks, share of the miner's own")
+        left.legend(loc="lower left")
+        large, small = alone.iloc[-1], alone.iloc[0]
+        style.headline(
+            left,
+            f"A pool with {large['hash_share_mean'] * 100:.2g} % loses "
+            f"{large['stale_fraction'] * 100:.2g} % of its blocks, one with "
+            f"{small['hash_share_mean'] * 100:.2g} % loses {small['stale_fraction'] * 100:.2g} %",
+            f"{parameters.chosen('pools')}; a block every {parameters.block_interval_s:g} s; "
+            f"95 % intervals; seed {parameters.seed}", width_in=5.4,
+        )  # fmt: skip
+        _draw_positions(right, frame, parameters)
+    return figure
+
+
+def _points(axes: Axes, part: pandas.DataFrame, number: int, name: str) -> None:
+    look = style.look(number)
+    errors = [part["stale_fraction"] - part["stale_low"],
+              part["stale_high"] - part["stale_fraction"]]  # fmt: skip
+    axes.errorbar(part["hash_share_mean"], part["stale_fraction"], yerr=errors, label=name,
+                  color=look.color, marker=look.marker, linestyle="none", capsize=2.5)  # fmt: skip
+
+
+def _draw_positions(axes: Axes, frame: pandas.DataFrame, parameters: Any) -> None:
+    """Equal miners, one line per group."""
+    part = frame[frame["measurement"].isin(["links", "region"])].iloc[::-1]
+    places = numpy.arange(len(part))
+    overall = part["stale_blocks"].sum() / part["blocks"].sum()
+    axes.axvline(overall, color=style.INK, linestyle=(0, (4, 2)), linewidth=1.0)
+    for number, (kind, group) in enumerate(part.groupby("measurement", sort=True)):
+        look, at = style.look(number), places[part["measurement"] == kind]
+        errors = [group["stale_fraction"] - group["stale_low"],
+                  group["stale_high"] - group["stale_fraction"]]  # fmt: skip
+        axes.errorbar(group["stale_fraction"], at, xerr=errors, color=look.color,
+                      marker=look.marker, markersize=6, linestyle="none", capsize=3)  # fmt: skip
+    names = [f"{row.group.replace('_', ' ').title() if row.measurement == 'region' else row.group}"
+             f"\n{row.blocks:,} blocks" for row in part.itertuples()]  # fmt: skip
+    axes.set_yticks(places, names, fontsize=7.5)
+    axes.set(xlabel="stale blocks, share of the group's own", ylabel="position")
+    style.percent(axes.xaxis)
+    style.headline(axes, _position_title(part),
+                   f"{parameters.n_nodes:,} nodes mine alike; dashed: all of them",
+                   width_in=4.4)  # fmt: skip
+
+
+def _position_title(frame: pandas.DataFrame) -> str:
+    """The worst region against the best, of those with blocks enough, or the same of links."""
+    for kind in ("region", "links"):
+        part = frame[(frame["measurement"] == kind) & (frame["stale_blocks"] > 0)]
+        part = part[part["blocks"] >= part["blocks"].max() / 10].sort_values("stale_fraction")
+        if len(part) > 1:
+            best, worst = part.iloc[0], part.iloc[-1]
+            ratio = worst["stale_fraction"] / best["stale_fraction"]
+            return (f"Of equal miners, {_group_name(worst)} lose {ratio:.2g} times as much as "
+                    f"{_group_name(best)}")  # fmt: skip
+    return "Equal miners by position"
+
+
+def _group_name(row: pandas.Series) -> str:
+    if row["measurement"] == "region":
+        return f"those in {row['group'].replace('_', ' ').title()}"
+    return f"those with {row['group']}"

@@ -47,6 +47,7 @@ _MODULES = {
         "fork_probability_discrete",
         "fork_probability_exponential",
         "full_delay_forks",
+        "stale_by_share",
         "two_miner_growth",
         "two_miner_stale_fraction",
     ),

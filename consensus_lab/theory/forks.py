@@ -14,6 +14,7 @@ integral of 1 - F(t): the mean delay weighted by hash power.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from scipy import special
@@ -233,6 +234,43 @@ def equal_miners_stale_scaled(n_miners: int, *, delay_intervals: float) -> float
     """
     x = number("delay_intervals", delay_intervals, at_least=0.0)
     return equal_miners_stale_first_order(n_miners, delay_intervals=x) / (1.0 + x)
+
+
+def stale_by_share(shares: Sequence[float], *, delay_intervals: float) -> tuple[float, ...]:
+    """Stale share of each miner's blocks when all hear of a block equally late.
+
+    x / (1 + x) ((1 - p_i)^2 + the sum of p_j^2 over the others).  A block of i meets a rival of j
+    that was found up to x later (rate p_j x) and is beaten if j, who alone works on the rival,
+    finds the next block (chance p_j); or one found up to x earlier (rate p_j x), and is beaten
+    unless i finds the next block (chance 1 - p_i).  Exact to first order in x, derived here;
+    scaled by 1 / (1 + x) as in `equal_miners_stale_scaled`, whose formula this is for equal shares.
+
+    Parameters
+    ----------
+    shares : sequence of float
+        Hash power of each miner, in any unit.
+    delay_intervals : float
+        x = lambda Delta, at least 0.
+
+    Returns
+    -------
+    tuple of float
+        For each miner, stale blocks over blocks found.
+
+    Examples
+    --------
+    A miner with 80 % loses a sixteenth of what the one with 20 % does:
+
+    >>> large, small = stale_by_share([0.8, 0.2], delay_intervals=0.1)
+    >>> round(small / large, 9)
+    16.0
+    """
+    given = [number("shares", share, at_least=0.0) for share in shares]
+    x = number("delay_intervals", delay_intervals, at_least=0.0)
+    total = number("shares", math.fsum(given), above=0.0)
+    parts = [share / total for share in given]
+    squares = math.fsum(part * part for part in parts)
+    return tuple(x / (1.0 + x) * ((1.0 - part) ** 2 + squares - part * part) for part in parts)
 
 
 def diameter_stale_bound(diameter_hops: float, *, hop_delay_intervals: float) -> float:

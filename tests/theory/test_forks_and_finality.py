@@ -107,3 +107,16 @@ def test_a_block_interval_of_a_second_is_refused_by_the_formula_in_seconds():
     """1 - (1 - 1/T)^I has no meaning for T <= 1 s."""
     with pytest.raises(ParameterError, match="block_interval_s"):
         theory.fork_probability_discrete(mean_delay_s=1.0, block_interval_s=1.0)
+
+
+@pytest.mark.parametrize("x", [0.001, 0.1])
+def test_stale_by_share_adds_up_to_the_formulas_for_equal_and_for_two_miners(x: float) -> None:
+    for n in (2, 7, 100):
+        each = theory.stale_by_share([3.0] * n, delay_intervals=x)
+        expected = theory.equal_miners_stale_scaled(n, delay_intervals=x)
+        assert each == pytest.approx([expected] * n, rel=1e-12)
+    for share in (0.6, 0.95):
+        parts = theory.stale_by_share([share, 1 - share], delay_intervals=x)
+        total = share * parts[0] + (1 - share) * parts[1]
+        exact = theory.two_miner_stale_fraction(share, delay_intervals=x)
+        assert total == pytest.approx(exact, rel=x)
