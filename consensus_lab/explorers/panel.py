@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 PNG_SCALE = 1.5
 """Pixels per pixel of the page: sharp on a projector, quick to draw."""
 
+GROWTH_MAX = 1.3
+"""How much larger than drawn a figure may become where the page has room."""
+
 
 class Screen:
     """Where an explorer shows its figures, and says what it refuses.
@@ -29,7 +32,7 @@ class Screen:
     Parameters
     ----------
     kind : str
-        "svg", sharp at any size, or "png", for figures with very many marks.
+        "svg", sharp at any size, or "png", quicker for figures with thousands of marks.
 
     Attributes
     ----------
@@ -44,7 +47,6 @@ class Screen:
         self.kind = kind
         self.picture = ipywidgets.HTML()
         self.message = ipywidgets.HTML()
-        self.message.layout.min_height = "2em"
 
     def show(self, figure: Figure) -> None:
         """Show a figure in place of the last one."""
@@ -57,13 +59,14 @@ class Screen:
         width, height = (round(SCREEN_DPI * inches) for inches in figure.get_size_inches())
         self.picture.value = (
             f'<img class="consensus-lab-screen" alt="{escape(describe(figure))}" '
-            f'width="{width}" style="max-width:100%;height:auto;aspect-ratio:{width}/{height}" '
+            f'style="width:100%;max-width:{GROWTH_MAX * width:.0f}px;'
+            f'aspect-ratio:{width}/{height}" '
             f'src="data:{mime};base64,{base64.b64encode(data).decode()}">'
         )
         self.say("")
 
     def say(self, text: str, *, is_wrong: bool = False) -> None:
-        """One line under the controls; a refusal is in red and has a role that readers announce."""
+        """One line beside the controls; a refusal is in red, and announced to screen readers."""
         look = ' role="alert" style="color:#b3261e"' if is_wrong else ""
         self.message.value = f"<span{look}>{escape(text)}</span>"
 

@@ -158,13 +158,14 @@ class _Stepper:
         buttons: dict[str, Any] = {
             name: self._button(name, *look) for name, look in self._looks().items()
         }
-        time = [self.play, *(buttons[name] for name in ("step", "back", "begin_again"))]
+        time = [self.play, *(buttons[name] for name in ("step", "back", "begin_again")),
+                self.screen.message]  # fmt: skip
         deeds = [buttons[name] for name in ("propose", "crash", "restart", "cut", "heal")]
         rows = [ipywidgets.HBox(time), ipywidgets.HBox([*self.chosen.values(), *deeds])]
         for row in rows:
             row.layout.flex_flow = "row wrap"
             row.layout.align_items = "center"
-        box = ipywidgets.VBox([*rows, self.screen.message, self.screen.picture])
+        box = ipywidgets.VBox([*rows, self.screen.picture])
         self.panel = Panel(
             box, lambda: picture(story) if story.actions else strip(tour(story.parameters)),
             story=story, screen=self.screen, play=self.play, chosen=self.chosen, **buttons,

@@ -27,10 +27,10 @@ from consensus_lab.sim.trace import Record
 BOX_PT, GAP_PT, RISE_PT = 31.0, 4.0, 25.0
 """Width of an entry's box, space between two, height, points."""
 
-ROW_PT = 84.0
+ROW_PT = 78.0
 """Distance of two servers, points."""
 
-DIAGRAM_IN, MARGIN_IN, TOP_IN, FOOT_IN = 8.0, 0.95, 0.62, 0.86
+MARGIN_IN, TOP_IN, FOOT_IN = 0.95, 0.62, 0.86
 
 DOWN = "down"
 
@@ -167,8 +167,8 @@ def cluster_picture(
     names: Mapping[NodeId, str] | None = None,
     title: str = "",
     detail: str = "",
-    logs_in: float = 3.6,
-    diagram_in: float = DIAGRAM_IN,
+    logs_in: float = 3.3,
+    diagram_in: float = 7.4,
     **diagram: Any,
 ) -> Figure:
     """What happened, and beside each server's line the log that it has now.
