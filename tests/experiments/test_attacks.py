@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consensus_lab.experiments import double_spend
+from consensus_lab.experiments import double_spend, sybil
 from consensus_lab.node import ParameterError
 
 FEW = {"n_played": 2, "told_peers": [3], "n_nodes": 12}
@@ -33,6 +33,31 @@ def test_a_merchant_loses_and_the_tree_shows_how() -> None:
     assert "lost goods and money" in double_spend.tree_figure(attack).axes[0].get_title(loc="left")
 
 
+SMALL_SYBIL = {
+    "n_runs": 2, "identities_in_cluster": [0, 2, 4], "identities_in_lottery": [1, 50],
+    "n_slots": 20_000, "lottery_runs": 3, "lottery_blocks": 40,
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_identities_are_worth_something_only_where_members_count() -> None:
+    result = sybil.run(sybil.Parameters.of(SMALL_SYBIL))
+    frame = result.frame
+    broken = frame[frame["what"] == sybil.BROKEN]
+    assert (broken["share"] == broken["expected"]).all()
+    lotteries = frame[frame["what"] == sybil.DECISIONS]
+    # The intervals are two standard errors to each side.
+    off = (lotteries["share"] - lotteries["expected"]).abs()
+    assert (off < lotteries["high"] - lotteries["low"]).all()
+    by_ticket = lotteries[lotteries["weight"] == sybil.TICKETS].set_index("identities")["share"]
+    assert by_ticket[50] > 20 * by_ticket[1]
+    assert result.measure("identities_that_decide_alone").value == 4
+    assert result.measure("agreement_longest_chain").value == 1.0
+    assert result.measure("largest_group_first_seen").value < 1.0
+    assert result.figure().axes and sybil.broken_figure(result).axes
+    assert sybil.diagram("Paxos", result.parameters).axes
+
+
 @pytest.mark.parametrize(
     ("experiment", "name", "value"),
     [
@@ -41,6 +66,9 @@ def test_a_merchant_loses_and_the_tree_shows_how() -> None:
         (double_spend, "played_confirmations", 9),
         (double_spend, "told_peers", [24]),
         (double_spend, "n_races", 0),
+        (sybil, "weight_share", 1.5),
+        (sybil, "honest_servers", 1),
+        (sybil, "identities_in_lottery", [200]),
     ],
 )
 def test_a_mistake_is_refused_by_name(experiment, name: str, value: object) -> None:
