@@ -175,3 +175,78 @@ def _group_name(row: pandas.Series) -> str:
     if row["measurement"] == "region":
         return f"those in {row['group'].replace('_', ' ').title()}"
     return f"those with {row['group']}"
+
+
+def hash_power_figure(result: Any) -> Figure:
+    """How much of the honest work counts, and what an attacker needs, over delay per interval."""
+    from consensus_lab import theory
+
+    frame, parameters = result.frame, result.parameters
+    with style.style():
+        figure = style.new_figure(11.0, 4.8)
+        left, right = figure.subplots(1, 2)
+        _draw_growth(left, frame)
+        least, most = frame["delay_intervals_mean"].min(), frame["delay_intervals_all"].max()
+        xs = numpy.geomspace(least / 1.5, most * 1.5, 120)
+        for name, bound, dash in (
+            ("tight: below it no attack succeeds", theory.tolerated_share_tight, "-"),
+            ("proven safe by Ren 2019", theory.tolerated_share_ren_zhao, (0, (5, 2))),
+            ("proven safe by Pass et al. 2017", theory.tolerated_share_pass_seeman_shelat,
+             (0, (1, 1.5))),
+        ):  # fmt: skip
+            right.plot(xs, [bound(float(x)) for x in xs], color=style.INK, linewidth=1.2,
+                       linestyle=dash, label=name)  # fmt: skip
+        for number, (honest, x, name) in enumerate((
+            ("network", "delay_intervals_all", "network, over its longest delay"),
+            ("worst order", "delay_intervals_all", "all as late as the last node"),
+            ("network", "delay_intervals_mean", "network, over its mean delay"),
+        )):  # fmt: skip
+            _needed(right, frame[frame["honest"] == honest], x, number, name)
+        right.set_xscale("log")
+        style.log_ticks(right.xaxis)
+        style.percent(right.yaxis)
+        right.set(xlabel="delay over the mean time between all blocks, attacker's included",
+                  ylabel="attacker's share of the hash power", ylim=(0.0, 0.53))  # fmt: skip
+        right.legend(loc="lower left", fontsize=7.5)
+        style.headline(right, "Delay lowers what an attacker needs",
+                       f"{parameters.n_nodes:,} nodes, blocks of "
+                       f"{quantity(parameters.block_size_bytes, 'bytes')}; 95 % intervals; seed "
+                       f"{parameters.seed}", width_in=4.8)  # fmt: skip
+    return figure
+
+
+def _draw_growth(axes: Axes, frame: pandas.DataFrame) -> None:
+    """The share of the honest blocks that count, over the honest interval."""
+    for number, (honest, part) in enumerate(frame.groupby("honest", sort=False)):
+        look, part = style.look(number), part.sort_values("honest_interval_s")
+        errors = [part["growth"] - part["growth_low"], part["growth_high"] - part["growth"]]
+        axes.errorbar(part["honest_interval_s"], part["growth"], yerr=errors, color=look.color,
+                      marker=look.marker, linestyle=look.dash, capsize=2.5,
+                      label={"network": "network", "worst order":
+                             "all as late as the last node"}[str(honest)])  # fmt: skip
+    worst = frame[frame["honest"] == "worst order"].sort_values("honest_interval_s")
+    axes.plot(worst["honest_interval_s"],
+              1.0 / (1.0 + worst["delay_s_all"] / worst["honest_interval_s"]), color=style.INK,
+              linestyle=(0, (4, 2)), linewidth=1.2, label="closed form 1 / (1 + x)")  # fmt: skip
+    axes.set_xscale("log")
+    style.log_ticks(axes.xaxis, at=sorted(set(frame["honest_interval_s"])))
+    style.percent(axes.yaxis)
+    axes.set(xlabel="mean time between honest blocks (s)", ylim=(0.0, 1.03),
+             ylabel="honest blocks that count, share of all")  # fmt: skip
+    axes.legend(loc="lower right", fontsize=7.5)
+    network = frame[frame["honest"] == "network"]
+    slow, fast = (network.loc[place] for place in
+                  (network["honest_interval_s"].idxmax(), network["honest_interval_s"].idxmin()))
+    style.headline(
+        axes, f"{slow['needed_share'] * 100:.1f} % of the hash power suffice at "
+        f"{slow['honest_interval_s']:g} s, {fast['needed_share'] * 100:.2g} % at "
+        f"{fast['honest_interval_s']:g} s", "an attacker needs as many blocks as count",
+        width_in=4.8,
+    )  # fmt: skip
+
+
+def _needed(axes: Axes, part: pandas.DataFrame, x: str, number: int, name: str) -> None:
+    look = style.look(number)
+    errors = [part["needed_share"] - part["needed_low"], part["needed_high"] - part["needed_share"]]
+    axes.errorbar(part[x], part["needed_share"], yerr=errors, label=name, color=look.color,
+                  marker=look.marker, linestyle="none", capsize=2.5, zorder=4)  # fmt: skip
