@@ -64,7 +64,7 @@ class NetworkParameters(ParameterSet):
         1.0, minimum=1e-3, maximum=1e6, meaning="line rates as a multiple of the geography's"
     )
     graph_file: str = parameter(
-        "", meaning="own edge list (lines of 'a b' or 'a b latency_s') instead of a topology"
+        "", meaning="own edge list (lines of 'a b' or 'a b latency_s') or .graphml file instead"
     )
     relay: str = parameter(
         "", choices=("", *PROTOCOLS),
@@ -119,6 +119,13 @@ class NetworkParameters(ParameterSet):
         return () if name == EQUAL_POOLS else years.mining_pools(name)
 
     @property
+    def pool_line_bytes_per_s(self) -> int:
+        """The line of the node that a pool mines at, both ways."""
+        if self.network_year == NO_YEAR:
+            return years.POOL_LINE_BYTES_PER_S
+        return years.network_year(self.network_year).pool_line_bytes_per_s
+
+    @property
     def validation(self) -> Validation:
         """The time to check a block."""
         return Validation(bytes_per_s=self.chosen("validation_bytes_per_s"))
@@ -129,11 +136,18 @@ class NetworkParameters(ParameterSet):
         return Relay(self.chosen("relay"), missing_chance=self.chosen("missing_chance"))
 
 
+def read_graph(path: str) -> networkx.Graph:
+    """The graph of a user's file, refused with the reason when something is wrong in it."""
+    graph = topology.read_graph(path)
+    attributes.check(graph)
+    return graph
+
+
 def build_graph(parameters: NetworkParameters, seed: int) -> networkx.Graph:
     """The bare graph of that topology, or the one of the user's file."""
     n, degree = parameters.n_nodes, parameters.chosen("degree")
     if parameters.graph_file:
-        return topology.read_edge_list(parameters.graph_file)
+        return read_graph(parameters.graph_file)
     if parameters.topology == "bitcoin":
         return topology.bitcoin(n, outbound=degree, seed=seed)
     if parameters.topology == "random_regular":
@@ -187,6 +201,7 @@ def _with_pools(
         known = set(place.regions)
         filled = attributes.with_pools(
             filled, [pool.share for pool in pools], seed=seed,
+            line_bytes_per_s=parameters.pool_line_bytes_per_s,
             regions=[pool.region for pool in pools] if known >= {p.region for p in pools} else (),
         )  # fmt: skip
     if parameters.relay_network:
@@ -215,6 +230,17 @@ def relay_blocks(
         network, schedule, relay=parameters.relay_options, validation=parameters.validation,
         overlay=map(int, overlay), seed=seed, **recorded,
     )  # fmt: skip
+
+
+def delay_quantile_s(race: Race, share: float) -> float:
+    """The delay that this share of deliveries to others than the finder does not exceed."""
+    finders = race.schedule.n_blocks
+    return race.delay_quantile_s((finders + share * (race.deliveries - finders)) / race.deliveries)
+
+
+def delay_mean_s(race: Race) -> float:
+    """The mean delay of deliveries to others than the finder."""
+    return race.mean_delay_s() * race.deliveries / (race.deliveries - race.schedule.n_blocks)
 
 
 def finding_interval_s(

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 from consensus_lab import data
 from consensus_lab.experiments import Progress, quiet
 from consensus_lab.experiments.intervals import mean_interval
-from consensus_lab.experiments.networks import NetworkParameters, build, relay_blocks
+from consensus_lab.experiments.networks import (
+    NetworkParameters,
+    build,
+    delay_mean_s,
+    delay_quantile_s,
+    relay_blocks,
+)
 from consensus_lab.experiments.parameters import parameter
 from consensus_lab.experiments.result import Measure, Published, Result
 
@@ -67,14 +73,13 @@ def run(
     for replicate in range(parameters.replicates):
         progress(replicate, parameters.replicates, "networks")
         race = _race(parameters, replicate, graph)
-        delays = {share: _delay_s(race, share) for share in (*SHARES, *QUANTILES.values())}
+        delays = {share: delay_quantile_s(race, share) for share in (*SHARES, *QUANTILES.values())}
         rows += [
             {"replicate": replicate, "share": share, "delay_s": delays[share]} for share in SHARES
         ]
         others = race.deliveries - race.schedule.n_blocks
-        total_s = race.mean_delay_s() * race.deliveries
         values = {f"delay_s_{name}": delays[share] for name, share in QUANTILES.items()}
-        per_replicate.append({"delay_s_mean": total_s / others, **values, "deliveries": others})
+        per_replicate.append({"delay_s_mean": delay_mean_s(race), **values, "deliveries": others})
     progress(parameters.replicates, parameters.replicates, "networks")
     measures = [
         Measure(name, *mean_interval(r[name] for r in per_replicate), "s", parameters.replicates)
@@ -99,12 +104,6 @@ def _race(parameters: Parameters, replicate: int, graph: networkx.Graph | None) 
         block_size_bytes=parameters.block_size_bytes, seed=seed,
     )  # fmt: skip
     return relay_blocks(parameters, network, schedule, seed=seed)
-
-
-def _delay_s(race: Race, share: float) -> float:
-    """The delay that this share of deliveries to others than the finder does not exceed."""
-    finders = race.schedule.n_blocks
-    return race.delay_quantile_s((finders + share * (race.deliveries - finders)) / race.deliveries)
 
 
 def published() -> list[Published]:

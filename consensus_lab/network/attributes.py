@@ -61,9 +61,14 @@ def fill(
     return filled
 
 
+def check(graph: networkx.Graph) -> None:
+    """Raise the `ParameterError` that `fill` would raise for the shape of this graph."""
+    _check_shape(_undirected(graph))
+
+
 def with_pools(
     graph: networkx.Graph, pool_shares: Iterable[float], *, seed: int = 0, gateways: int = 1,
-    regions: Sequence[str] = (),
+    regions: Sequence[str] = (), line_bytes_per_s: float | None = None,
 ) -> networkx.Graph:  # fmt: skip
     """Give the hash power to mining pools at nodes drawn at random; all others mine nothing.
 
@@ -79,6 +84,8 @@ def with_pools(
         Nodes of each pool; its hash power is split evenly over them.
     regions : sequence of str
         Of each pool; its nodes are drawn there while that region has any left.
+    line_bytes_per_s : float, optional
+        Both ways, of every pool's nodes; their own lines by default.
     """
     shares = [float(share) for share in pool_shares]
     n = graph.number_of_nodes()
@@ -99,6 +106,8 @@ def with_pools(
     for place, node in enumerate(chosen):
         share = shares[place // gateways] / gateways / sum(shares)
         copy.nodes[node]["hash_share"] = share
+        if line_bytes_per_s is not None:
+            copy.nodes[node].update(dict.fromkeys(RATES, line_bytes_per_s))
     return copy
 
 
@@ -119,7 +128,7 @@ def _undirected(graph: networkx.Graph) -> networkx.Graph:
         return networkx.Graph(graph)
     for a, b, attributes in graph.edges(data=True):
         if not graph.has_edge(b, a):
-            raise ParameterError("link", (a, b), "present in both directions; it is one-way")
+            raise ParameterError("link", f"{a} -> {b}", "both ways; it is one-way")
         back = graph.edges[b, a].get("latency_s")
         if attributes.get("latency_s") != back:
             raise ParameterError("latency_s", (a, b), "the same in both directions of a link")
@@ -133,7 +142,7 @@ def _check_shape(graph: networkx.Graph) -> None:
         raise ParameterError("graph", "no nodes", "a graph with at least one node")
     loops = sorted(networkx.nodes_with_selfloops(graph), key=str)
     if loops:
-        raise ParameterError("link", (loops[0], loops[0]), "between two different nodes")
+        raise ParameterError("link", f"{loops[0]} - {loops[0]}", "between two different nodes")
     if not networkx.is_connected(graph):
         parts = sorted(networkx.connected_components(graph), key=len)
         raise ParameterError(

@@ -198,11 +198,35 @@ def bitcoin_edges(
     return numpy.array(sorted(edges), dtype=numpy.int64).reshape(-1, 2)
 
 
+def read_graph(path: str | Path) -> networkx.Graph:
+    """A user's graph from a file: GraphML when its name ends so, otherwise an edge list.
+
+    GraphML carries everything that `attributes.fill` knows: `region`, `hash_share` and line rates
+    of nodes, `latency_s` of links, and direction (a directed graph needs every link both ways).
+    """
+    place = Path(path)
+    if place.suffix.lower() != ".graphml":
+        return read_edge_list(place)
+    import networkx
+
+    try:
+        return networkx.read_graphml(place)
+    except (OSError, SyntaxError, ValueError, KeyError, networkx.NetworkXError) as error:
+        raise ParameterError("graph_file", str(place), f"a GraphML file ({error})") from error
+
+
 def read_edge_list(path: str | Path) -> networkx.Graph:
     """A graph from a text file: one link per line, `a b` or `a b latency_s`; `#` starts a comment.
 
     Labels may be anything without blanks; nodes become 0..n-1 in sorted order of their labels
-    (numbers before words) and keep the label as the attribute `label`.
+    (numbers before words) and keep the label as the attribute `label`.  A link is used both ways
+    and may be named twice, but not with two latencies.
+
+    Raises
+    ------
+    ParameterError
+        With the file and the number of the line: neither two nor three fields, a link from a
+        node to itself, a latency that is no number of at least 0, two latencies for one link.
     """
     import networkx
 
@@ -210,18 +234,37 @@ def read_edge_list(path: str | Path) -> networkx.Graph:
     try:
         lines = place.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ParameterError("edge list", str(place), f"a readable text file ({error})") from error
+        raise ParameterError("graph_file", str(place), f"a readable text file ({error})") from error
     graph = networkx.Graph()
     for number, text in enumerate(lines, start=1):
         fields = text.split("#", 1)[0].replace(",", " ").split()
         if not fields:
             continue
+        where = f"{place} line {number}"
         if len(fields) not in (2, 3):
-            raise ParameterError(f"{place} line {number}", text, "'a b' or 'a b latency_s'")
-        graph.add_edge(fields[0], fields[1])
+            raise ParameterError(where, text, "'a b' or 'a b latency_s'")
+        a, b = fields[:2]
+        if a == b:
+            raise ParameterError(where, text, "a link between two different nodes")
+        graph.add_edge(a, b)
         if len(fields) == 3:
-            graph.edges[fields[0], fields[1]]["latency_s"] = fields[2]
+            latency_s = _latency_s(fields[2], where)
+            if graph.edges[a, b].setdefault("latency_s", latency_s) != latency_s:
+                raise ParameterError(where, text, "the latency that an earlier line gave this link")
+    if not graph:
+        raise ParameterError("graph_file", str(place), "a file with at least one link; it is empty")
     return graph
+
+
+def _latency_s(text: str, where: str) -> float:
+    """Seconds, or an error that names the line."""
+    try:
+        latency_s = float(text)
+    except ValueError:
+        latency_s = -1.0
+    if not 0.0 <= latency_s < float("inf"):
+        raise ParameterError(where, text, "a latency in seconds of at least 0")
+    return latency_s
 
 
 def _count(n: int, least: int = 2) -> int:

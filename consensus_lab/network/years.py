@@ -18,6 +18,8 @@ YEARS = (2013, 2016, 2019, 2022, 2025)
 YEARS_FILE = "network/network_years.csv"
 POOLS_FILE = "network/pool_hash_shares.csv"
 POOLS = ("bitcoin_2016", "bitcoin_2022", "bitcoin_2025", "litecoin_2016", "dogecoin_2016")
+POOL_LINE_BYTES_PER_S = 100_000_000 // 8
+"""A pool's line both ways, as Bitcoin-Simulator has it; real ones are unknown."""
 
 
 class YearInput(NamedTuple):
@@ -66,6 +68,8 @@ class NetworkYear:
         How fast a node checks a block.
     pools : str
         One of `POOLS`.
+    pool_line_bytes_per_s : int
+        Up and down, of the node that a pool mines at.
     n_nodes : int
         Reachable nodes.
     inputs : tuple of YearInput
@@ -80,6 +84,7 @@ class NetworkYear:
     block_size_bytes: int
     validation_bytes_per_s: int
     pools: str
+    pool_line_bytes_per_s: int
     n_nodes: int
     inputs: tuple[YearInput, ...]
 
@@ -115,7 +120,8 @@ def network_year(year: int) -> NetworkYear:
         missing_chance=float(text["missing_chance"]),
         block_size_bytes=int(text["block_size_bytes"]),
         validation_bytes_per_s=int(text["validation_bytes_per_s"]),
-        pools=text["pools"], n_nodes=int(text["n_nodes"]), inputs=inputs,
+        pools=text["pools"], pool_line_bytes_per_s=int(text["pool_line_bytes_per_s"]),
+        n_nodes=int(text["n_nodes"]), inputs=inputs,
     )  # fmt: skip
 
 

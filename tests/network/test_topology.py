@@ -93,7 +93,7 @@ def test_edge_list_file(tmp_path):
     place.write_text("# a b latency_s\n10 2 0.5\n2,alice\n\n10 alice 0.25 # slow\n")
     graph = topology.read_edge_list(place)
     assert graph.number_of_edges() == 3
-    assert graph.edges["10", "2"]["latency_s"] == "0.5"
+    assert graph.edges["10", "2"]["latency_s"] == 0.5
 
 
 @pytest.mark.parametrize("text", ["1\n", "1 2 3 4\n"])

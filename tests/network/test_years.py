@@ -14,7 +14,7 @@ from consensus_lab.node import ParameterError
 
 QUANTITIES = {
     "geography", "degree", "relay", "missing_chance", "block_size_bytes",
-    "validation_bytes_per_s", "pools", "n_nodes",
+    "validation_bytes_per_s", "pools", "pool_line_bytes_per_s", "n_nodes",
 }  # fmt: skip
 
 

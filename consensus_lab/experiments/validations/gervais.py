@@ -1,0 +1,153 @@
+"""Bitcoin-Simulator's network and sweeps made again, beside its published outputs.
+
+Its delays are statistics *over nodes* of each node's mean, and so are ours here: a few slow nodes
+weigh as much as the fast ones.  `relay_network` there sends compressed blocks between pools, here
+whole ones before they are checked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from consensus_lab import data
+from consensus_lab.experiments.intervals import mean_interval, proportion_interval
+from consensus_lab.experiments.validations.comparison import (
+    SIMULATED,
+    Comparison,
+    compare,
+    counted,
+    one_run_of_the_same_kind,
+)
+from consensus_lab.sim.streams import derive_seed
+
+if TYPE_CHECKING:
+    from consensus_lab.gossip.race import Race
+    from consensus_lab.network.arrays import Network
+
+FILE = "network/published/gervais2016_simulated_propagation_and_stale.csv"
+SOURCE = "Bitcoin-Simulator (Gervais et al. 2016), results.xlsx"
+HISTOGRAM = "bitcoin_2016_histogram"
+RELAYS = {"standard_inv": False, "relay_network": True}
+"""Their protocols that ours can run, and whether pools pass blocks on among themselves."""
+
+READABLE = (
+    (HISTOGRAM, "standard_inv", "600"), (HISTOGRAM, "standard_inv", "60"),
+    (HISTOGRAM, "standard_inv", "1"), (HISTOGRAM, "relay_network", "600"),
+    (HISTOGRAM, "relay_network", "10"), ("0.1", "standard_inv", "600"),
+)  # fmt: skip
+"""What the fast preset runs: both protocols, long and short intervals, drawn and equal sizes."""
+
+OVERLOADED_S = 300.0
+"""A published median above this is a queue that grows all through the run: left out."""
+
+PER_NODE = "over nodes, of each node's mean, discovery to checked"
+PUBLISHED_REAL_INTERVAL_S = 600.0
+STATISTICS = {"mean": None, "median": 0.5, "p10": 0.1, "p90": 0.9}
+WHY_DELAY = (
+    "a transfer here is limited by the sender's and the receiver's line, there each link has one "
+    "rate, the least of its ends' four; means over few blocks are also wider spread over nodes"
+)
+WHY_STALE = "follows from the delays between pools, which differ as the delays do"
+
+
+def published_rows(*, everything: bool) -> list[dict[str, str]]:
+    """The settings to compare: all that ours can run and that are not overloaded, or a few."""
+    rows = [
+        row for row in data.rows(FILE)
+        if row["relay_protocol"] in RELAYS and float(row["median_s"]) <= OVERLOADED_S
+    ]  # fmt: skip
+    if everything:
+        return rows
+    by_key = {
+        (row["block_size_mb"], row["relay_protocol"], row["block_interval_s"]): row for row in rows
+    }
+    return [by_key[key] for key in READABLE]
+
+
+def networks(seed: int, replicates: int) -> dict[bool, list[tuple[Network, int]]]:
+    """Independent networks with and without a relay network among pools, and their seeds."""
+    from consensus_lab.network.gervais import gervais_network
+
+    seeds = [derive_seed(seed, "gervais", replicate) for replicate in range(replicates)]
+    return {
+        linked: [(gervais_network(relay_network=linked, seed=own), own) for own in seeds]
+        for linked in (False, True)
+    }
+
+
+def race_of(row: dict[str, str], network: Network, *, n_blocks: int, seed: int) -> Race:
+    """One published setting on one network."""
+    import numpy
+
+    from consensus_lab.gossip.mining import draw_schedule
+    from consensus_lab.gossip.simulate import simulate
+    from consensus_lab.nakamoto.relay_options import Validation
+    from consensus_lab.network.gervais import VALIDATION_BYTES_PER_S, block_sizes
+
+    interval_s = float(row["block_interval_s"])
+    if row["block_size_mb"] == HISTOGRAM:
+        scale = interval_s / PUBLISHED_REAL_INTERVAL_S
+        size_bytes = block_sizes("bitcoin", n_blocks, scale=scale, seed=seed)
+    else:
+        size_bytes = round(float(row["block_size_mb"]) * 1e6)
+    schedule = draw_schedule(
+        network, n_blocks=n_blocks, block_interval_s=interval_s, block_size_bytes=size_bytes,
+        seed=seed,
+    )  # fmt: skip
+    pools = numpy.flatnonzero(network.hash_share).tolist()
+    return simulate(
+        network, schedule, validation=Validation(bytes_per_s=VALIDATION_BYTES_PER_S),
+        overlay=pools if RELAYS[row["relay_protocol"]] else (), seed=seed,
+    )  # fmt: skip
+
+
+def variance_share(races: list[Race], published_blocks: int) -> float:
+    """How much of our runs' variance a published run of that many blocks has.
+
+    A run's mean delay varies with its network and with its blocks.  The second part shrinks with
+    their number and is known from the delays of single blocks; what is left is the network's.
+    """
+    import numpy
+
+    means_s, of_blocks = [], []
+    for race in races:
+        block_s = race.delay_sum_ns[1:] / numpy.maximum(race.accepted_by[1:], 1) / 1e9
+        means_s.append(block_s.mean())
+        of_blocks.append(block_s.var(ddof=1) / len(block_s))
+    whole, noise = float(numpy.var(means_s, ddof=1)), float(numpy.mean(of_blocks))
+    left = races[0].schedule.n_blocks / published_blocks
+    if not whole > 0.0:
+        return 1.0
+    return min(1.0, (max(0.0, whole - noise) + noise * left) / whole)
+
+
+def compare_row(row: dict[str, str], races: list[Race]) -> list[Comparison]:
+    """Delays and stale fraction of one setting."""
+    import numpy
+
+    size = "sizes of 2016" if row["block_size_mb"] == HISTOGRAM else f"{row['block_size_mb']} MB"
+    common = {
+        "setting": f"{row['relay_protocol']}, {size}, every {row['block_interval_s']} s",
+        "kind": SIMULATED, "source": SOURCE,
+    }  # fmt: skip
+    rows = []
+    of_ours = variance_share(races, int(row["blocks_simulated"]))
+    for name, share in STATISTICS.items():
+        ours = [
+            float(s.mean() if share is None else numpy.quantile(s, share))
+            for s in (race.node_mean_delay_s() for race in races)
+        ]
+        rows.append(compare(
+            mean_interval(ours),
+            one_run_of_the_same_kind(float(row[f"{name}_s"]), ours, variance_share=of_ours),
+            replicates=len(races), group="Bitcoin-Simulator: propagation", unit="s",
+            quantity=f"delay {name}", definition=PER_NODE, why=WHY_DELAY, **common,
+        ))  # fmt: skip
+    blocks = sum(race.schedule.n_blocks for race in races)
+    stale = proportion_interval(sum(race.stale_blocks() for race in races), blocks)
+    rows.append(compare(
+        stale, counted(float(row["stale_rate"]), int(row["blocks_simulated"])),
+        replicates=blocks, group="Bitcoin-Simulator: stale", unit="fraction",
+        quantity="stale fraction", definition="stale blocks of all blocks", why=WHY_STALE, **common,
+    ))  # fmt: skip
+    return rows

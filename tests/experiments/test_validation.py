@@ -1,0 +1,203 @@
+"""Simulated against published: the comparisons compare what they say, and notice a difference."""
+
+from __future__ import annotations
+
+import networkx
+import numpy
+import pandas
+import pytest
+
+from consensus_lab.experiments import networks, validation
+from consensus_lab.experiments.validations import (
+    coins,
+    comparison,
+    first_passage,
+    forks,
+    gervais,
+    simblock,
+    years,
+)
+from consensus_lab.experiments.validations.comparison import BOUND, compare, exact
+from consensus_lab.network import topology
+from consensus_lab.network.gervais import block_sizes, gervais_network
+from consensus_lab.network.years import mining_pools
+from consensus_lab.node import ParameterError
+
+TEXTS = dict.fromkeys(("group", "setting", "quantity", "definition", "unit", "source"), "")
+
+
+def one(simulated: tuple, published: tuple, kind: str = "measured") -> comparison.Comparison:
+    return compare(simulated, published, replicates=3, kind=kind, **TEXTS)
+
+
+def test_two_values_agree_when_their_intervals_reach_each_other_as_errors_add() -> None:
+    assert one((1.0, 0.9, 1.1), exact(1.05)).verdict == "within"
+    assert one((1.0, 0.9, 1.1), exact(1.11)).verdict == "differs"
+    # 0.13 apart; 0.1 and 0.1 add to 0.14.
+    assert one((1.0, 0.9, 1.1), (1.13, 1.03, 1.2)).verdict == "within"
+    assert one((1.0, 0.9, 1.1), (1.15, 1.05, 1.2)).verdict == "differs"
+    assert one((1.0, 0.9, 1.1), exact(1.05), BOUND).verdict == "holds"
+    assert one((1.0, 0.9, 1.1), exact(1.2), BOUND).verdict == "broken"
+
+
+def test_a_reason_stands_only_where_there_is_a_difference() -> None:
+    differs = one((1.0, 0.9, 1.1), exact(2.0)).row()
+    assert differs["why"] == "unknown" and differs["ratio"] == 0.5
+    assert one((1.0, 0.9, 1.1), exact(1.0)).row()["why"] == ""
+
+
+def test_a_longer_published_run_spreads_less_than_ours() -> None:
+    wide = comparison.one_run_of_the_same_kind(1.0, [0.9, 1.0, 1.1])
+    close = comparison.one_run_of_the_same_kind(1.0, [0.9, 1.0, 1.1], variance_share=0.25)
+    assert numpy.isclose(wide[2] - wide[1], 2 * (close[2] - close[1]))
+
+
+@pytest.mark.slow
+def test_bitcoin_simulators_network_has_its_published_degrees_pools_and_sizes() -> None:
+    """Run at 6000 nodes, the program reported 11.03 connections per node and 705.6 per pool."""
+    network = gervais_network(seed=1)
+    degree = numpy.diff(network.offset)
+    pools = numpy.flatnonzero(network.hash_share)
+    assert pools.tolist() == list(range(16))
+    assert abs(degree[16:].mean() / 11.03 - 1) < 0.05
+    assert 690 < degree[:16].mean() < 810
+    shares = [pool.share for pool in mining_pools("bitcoin_2016")]
+    numpy.testing.assert_allclose(network.hash_share[:16], numpy.array(shares) / sum(shares))
+    assert (network.upload[:16] == 12_500_000).all()
+    mean = block_sizes("bitcoin", 20_000, seed=1).mean()
+    assert abs(mean / 531_455 - 1) < 0.02, "the histogram's own mean"
+    assert abs(block_sizes("bitcoin", 20_000, scale=0.1, seed=1).mean() / mean - 0.1) < 1e-3
+
+
+@pytest.mark.parametrize(("coin", "n"), [("bitcoin", 40), ("litecoin", 60), ("dogecoin", 200)])
+def test_small_networks_of_every_coin_hold_together(coin: str, n: int) -> None:
+    network = gervais_network(n, coin=coin, relay_network=True, seed=2)
+    graph = networkx.Graph(
+        (v, other) for v in range(n) for other in network.neighbours(v)
+    )  # fmt: skip
+    assert len(graph) == n and networkx.is_connected(graph)
+    count = len(mining_pools(f"{coin}_2016"))
+    assert set(range(1, count)) <= set(network.neighbours(0))
+
+
+def test_wrong_networks_of_bitcoin_simulator_are_refused() -> None:
+    with pytest.raises(ParameterError, match="coin"):
+        gervais_network(coin="peercoin")
+    with pytest.raises(ParameterError, match="n_nodes"):
+        gervais_network(20)
+    with pytest.raises(ParameterError, match="coin"):
+        block_sizes("ethereum", 3)
+
+
+@pytest.mark.slow
+def test_closed_forms_of_forks_come_out() -> None:
+    """At twice the interval's width: one in some thousand seeds would fail by chance."""
+    rows = forks.fully_delayed(n_blocks=60_000, seed=5) + forks.two_miners(n_blocks=60_000, seed=5)
+    for row in rows:
+        assert abs(row.simulated - row.published) < 2 * (row.high - row.low) / 2 + 1e-12, row
+    assert {row.kind for row in rows} == {"closed form"}
+
+
+@pytest.mark.slow
+def test_gossip_times_on_the_complete_graph_are_the_exact_sums() -> None:
+    rows = first_passage.on_the_complete_graph(n_graphs=40, seed=3)
+    assert [row.quantity for row in rows] == ["mean_arrival", "t50", "t90", "t100"]
+    for row in rows:
+        assert abs(row.simulated - row.published) < (row.high - row.low), row
+
+
+@pytest.mark.slow
+def test_gossip_times_on_random_graphs_are_the_published_ones() -> None:
+    rows = [row for name in first_passage.GRAPHS
+            for row in first_passage.on_random_graphs(name, n_graphs=8, seed=3)]  # fmt: skip
+    assert len(rows) == 4 * len(first_passage.GRAPHS)
+    for row in rows:
+        assert abs(row.simulated - row.published) < (row.high - row.low), row
+
+
+def test_another_law_of_latency_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Constant links have the same mean and another passage: the comparison says so."""
+    monkeypatch.setattr(first_passage, "network_of", lambda links, n, latency_s: original(
+        links, n, numpy.ones(len(links))))  # fmt: skip
+    rows = first_passage.on_the_complete_graph(n_graphs=4, seed=3)
+    assert {row.verdict for row in rows} == {"differs"}
+
+
+original = first_passage.network_of
+
+
+def test_arrivals_over_an_own_graph_are_its_shortest_paths() -> None:
+    graph = networkx.path_graph(30)
+    networkx.set_edge_attributes(graph, 0.25, "latency_s")
+    network, _ = networks.build(networks.NetworkParameters(), 0, graph)
+    rows = {row.quantity: row for row in first_passage.on_own_graph(network, seed=1)}
+    assert {row.verdict for row in rows.values()} == {"within"}
+    assert rows["t100"].simulated > 15 * 0.25, "from the middle at best"
+
+
+def test_heights_with_a_fork_are_counted_once_each() -> None:
+    race = type("", (), {"height": numpy.array([0, 1, 1, 2, 3, 3, 3])})()
+    assert forks.heights_with_fork(race) == (2, 3)
+
+
+@pytest.mark.slow
+def test_each_kind_of_source_gives_its_rows() -> None:
+    row = gervais.published_rows(everything=False)[2]
+    races = [
+        gervais.race_of(row, network, n_blocks=6, seed=seed)
+        for network, seed in gervais.networks(1, 2)[gervais.RELAYS[row["relay_protocol"]]]
+    ]
+    rows = gervais.compare_row(row, races)
+    assert [one.quantity for one in rows] == [
+        "delay mean", "delay median", "delay p10", "delay p90", "stale fraction",
+    ]  # fmt: skip
+    assert 0.5 < rows[1].simulated / rows[1].published < 2.0
+    assert rows[1].published == float(row["median_s"])
+    assert len(gervais.published_rows(everything=True)) > 80
+    run = next(r for r in simblock.published_rows(everything=False) if "dogecoin" in r["run"])
+    outcomes = simblock.outcomes_of(run, end_height=30, seeds=2, seed=1)
+    delays = simblock.compare_run(run, outcomes)[:2]
+    assert all(0.8 < one.simulated / one.published < 1.25 for one in delays)
+    for coin in coins.settings():
+        found = coins.compare_coin(coin, [coins.race_of(coin, n_nodes=40, n_blocks=20, seed=1)])
+        assert len(found) == 1 and 0.001 < found[0].published < 0.1, coin["coin"]
+
+
+@pytest.mark.slow
+def test_a_year_is_beside_what_was_measured_then() -> None:
+    chosen = years.parameters_of(2022, n_nodes=60, seed=1)
+    races = years.races_of(chosen, n_blocks=20, replicates=2)
+    rows = {(row.group, row.quantity): row for row in years.compare_year(2022, races)}
+    assert rows["propagation by year", "delay p50"].published == 0.358
+    assert rows["stale by year", "stale fraction"].published == 0.00013
+    alone = years.compare_year(2016, races, relay_network=True)
+    assert {row.group for row in alone} == {"stale by year"}
+
+
+@pytest.mark.slow
+def test_the_experiment_gives_one_row_per_comparison_and_a_figure() -> None:
+    small = {"groups": ["forks", "gossip_times"], "n_nodes": 40, "n_blocks": 60, "n_graphs": 2,
+             "replicates": 2}  # fmt: skip
+    result = validation.run(validation.Parameters.of(small))
+    frame = result.frame
+    assert list(frame["group"].unique()) == ["closed forms: forks", "gossip times"]
+    assert frame["verdict"].isin(["within", "differs", "holds", "broken"]).all()
+    assert (frame["low"] <= frame["simulated"]).all()
+    assert (frame["simulated"] <= frame["high"]).all()
+    table = comparison.by_group(frame)
+    assert table["comparisons"].sum() == len(frame)
+    assert "agree with what was published" in result.figure().get_suptitle()
+    again = validation.run(validation.Parameters.of(small))
+    pandas.testing.assert_frame_equal(frame, again.frame)
+
+
+@pytest.mark.slow
+def test_an_own_graph_stands_in_where_that_makes_sense() -> None:
+    small = {"n_blocks": 20, "replicates": 2, "groups": ["forks", "gossip_times", "simblock"]}
+    graph = topology.bitcoin(50, seed=4)
+    frame = validation.run(validation.Parameters.of(small), graph=graph).frame
+    assert frame["setting"].str.contains("50 nodes").all()
+    with pytest.raises(ParameterError, match="groups"):
+        validation.run(validation.Parameters.of({"groups": ["simblock"]}), graph=graph)
+    with pytest.raises(ParameterError, match="each name once"):
+        validation.Parameters.of({"groups": ["forks", "forks"]})
