@@ -27,7 +27,8 @@ _MODULES = {
         "double_spend_probability_strict",
         "whitepaper_double_spend_probability",
     ),
-    "private_attack": ("private_attack_probability",),
+    "private_attack": ("private_attack_confirmations_needed", "private_attack_probability"),
+    "time_risk": ("reversal_probability_at_time", "time_for_risk_intervals"),
     "finney": ("finney_attack_probability",),
     "finality": (
         "ConfirmationTime",

@@ -37,6 +37,9 @@ SUPPORT_MAX = 1 << 14
 TAIL = 1e-12
 """Relative size of what is left out of a sum."""
 
+CONFIRMATIONS_MAX = 2048
+"""Where the search for enough confirmations stops: two weeks of Bitcoin."""
+
 Array = NDArray[np.float64]
 
 
@@ -140,3 +143,55 @@ def private_attack_probability(
             return success
         size *= 2
     raise ParameterError("attacker_share", attacker_share, f"below the limit for delay {delay:g}")
+
+
+def private_attack_confirmations_needed(
+    attacker_share: float, *, risk: float, delay_intervals: float
+) -> int:
+    """Smallest number of confirmations with a success probability below `risk`, with delay.
+
+    Parameters
+    ----------
+    attacker_share : float
+        q, in [0, 1/2).
+    risk : float
+        The probability of reversal to stay below, in (0, 1].
+    delay_intervals : float
+        x = lambda Delta, at least 0.
+
+    Returns
+    -------
+    int
+        z; without delay that of `confirmations_needed`.
+
+    Raises
+    ------
+    ParameterError
+        Where no number of confirmations helps, or more than `CONFIRMATIONS_MAX`.
+
+    Examples
+    --------
+    A minute of delay costs a shop four confirmations more against 30 %:
+
+    >>> private_attack_confirmations_needed(0.3, risk=0.001, delay_intervals=0.0)
+    32
+    >>> private_attack_confirmations_needed(0.3, risk=0.001, delay_intervals=0.1)
+    36
+    """
+    q = minority("attacker_share", attacker_share)
+    accepted = number("risk", risk, above=0.0, at_most=1.0) * (1.0 - 1e-12)
+
+    def is_enough(z: int) -> bool:
+        success = private_attack_probability(q, confirmations=z, delay_intervals=delay_intervals)
+        return success <= accepted
+
+    too_few, enough = 0, 1
+    while not is_enough(enough):
+        too_few, enough = enough, 2 * enough
+        if enough > CONFIRMATIONS_MAX:
+            within = f"reachable with {CONFIRMATIONS_MAX} confirmations against {q:g}"
+            raise ParameterError("risk", risk, f"{within} at a delay of {delay_intervals:g}")
+    while enough - too_few > 1:
+        middle = (enough + too_few) // 2
+        too_few, enough = (too_few, middle) if is_enough(middle) else (middle, enough)
+    return enough

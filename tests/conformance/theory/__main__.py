@@ -30,7 +30,8 @@ assert chain_tables and network_tables, "importing them registers their tables"
 
 def read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     """Columns and rows of a CSV file."""
-    with path.open(newline="", encoding="utf-8") as file:
+    # Some programs begin a UTF-8 file with a byte order mark.
+    with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         rows = [{key: value or "" for key, value in row.items() if key} for row in reader]
         return list(reader.fieldnames or ()), rows
@@ -59,7 +60,8 @@ def check_folder(
     folder: Path, *, only: str | None = None, run: Run | None = None
 ) -> tuple[list[Report], list[str]]:
     """Reports of every recognised file, and the names of the others."""
-    paths = sorted(folder.rglob("*.csv")) if folder.is_dir() else [folder]
+    files = sorted(folder.rglob("*")) if folder.is_dir() else [folder]
+    paths = [path for path in files if path.is_file() and path.suffix.lower() == ".csv"]
     reports, unknown = [], []
     for path in paths:
         if only is not None and only not in path.name:

@@ -194,6 +194,31 @@ class Row:
         note = f"{estimate.mean:.9g} +- {error:.3g} simulated (z = {z:+.2f})"
         self._judge(column, abs(z) <= Z_LIMIT, note)
 
+    def simulated_share(
+        self, column: str, estimate: Estimate, *, replicates: int = 0, expected: float | None = None
+    ) -> None:
+        """Our share of hits against a printed one of so many replicates, or against `expected`.
+
+        Exact tests (Fisher's, the binomial): few hits show too small a spread of their own.
+        """
+        printed = self._value(column)
+        if printed is None:
+            return
+        trials, ours = estimate.samples, round(estimate.mean * estimate.samples)
+        if expected is None:
+            theirs = round(printed * replicates)
+            law = stats.hypergeom(trials + replicates, ours + theirs, trials)
+            is_above = ours * replicates >= theirs * trials
+        else:
+            law = stats.binom(trials, expected)
+            is_above = ours >= expected * trials
+        tail = float(law.sf(ours - 1) if is_above else law.cdf(ours))
+        z = max(0.0, float(-special.ndtri(max(tail, 1e-300)))) * (1 if is_above else -1)
+        self.report.z_scores.append(z)
+        self.report.simulations[self.report.table] += trials
+        note = f"{estimate.mean:.6g} of {trials:,} simulated (z = {z:+.2f})"
+        self._judge(column, abs(z) <= Z_LIMIT, note)
+
     def reached(self, column: str, estimate: Estimate, expected: float, tolerance: float) -> None:
         """Our simulation with the sample size asked for, within the tolerance asked for."""
         self.report.simulations[self.report.table] += estimate.samples

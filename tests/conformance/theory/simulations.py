@@ -75,7 +75,7 @@ def double_spend(row: Row, run: Run) -> None:
     if z > 0 and expected > RARE:
         trials = run.size(20_000, least=100)
         estimate = races.double_spend(q, confirmations=z, trials=trials, rng=run.rng)
-        row.simulated("p_exact", estimate, expected=expected)
+        row.simulated_share("p_exact", estimate, expected=expected)
 
 
 @simulates(chain_tables.private_attack)
@@ -90,7 +90,7 @@ def private_attack(row: Row, run: Run) -> None:
             trials=run.size(20_000, least=100),
             rng=run.rng,
         )
-        row.simulated("p_success", estimate, expected=expected)
+        row.simulated_share("p_success", estimate, expected=expected)
 
 
 @simulates(chain_tables.full_delay)
@@ -189,10 +189,12 @@ def optimal_selfish_mining(row: Row, run: Run) -> None:
 @simulates(chain_tables.settlement)
 def settlement(row: Row, run: Run) -> None:
     share, slots = row.number("adversarial_slot_prob"), row.whole("k")
-    if float(row.cells["p_settlement_violation"]) > RARE:
+    column = "p_settlement_violation"
+    expected = row.number(column)
+    if expected > RARE:
         trials = run.size(10_000, least=100)
         estimate = races.settlement_failures(share, slots=slots, trials=trials, rng=run.rng)
-        row.simulated("p_settlement_violation", estimate)
+        row.simulated_share(column, estimate, expected=expected)
 
 
 # Gossip.
@@ -218,7 +220,7 @@ def fanout(row: Row, run: Run) -> None:
     lost = reached.mean / min(runs, replicates)
     cautious = reached._replace(standard_error=max(reached.standard_error, lost / 3.0))
     against_table(row, "mc_mean_fraction", cautious, replicates)
-    against_table(row, "mc_p_all", everyone, replicates)
+    row.simulated_share("mc_p_all", everyone, replicates=replicates)
 
 
 @lru_cache(maxsize=256)
@@ -246,15 +248,15 @@ def first_passage_random(row: Row, run: Run) -> None:
 
 @simulates(network_tables.split_votes)
 def split_votes(row: Row, run: Run) -> None:
-    late = row.number("latency_over_timeout_range")
-    if float(row.cells["p_split"]) > RARE:
-        row.simulated("p_split", _splits(row, run, late, late))
+    late, expected = row.number("latency_over_timeout_range"), row.number("p_split")
+    if expected > RARE:
+        row.simulated_share("p_split", _splits(row, run, late, late), expected=expected)
 
 
 @simulates(network_tables.split_votes_uniform)
 def split_votes_uniform(row: Row, run: Run) -> None:
     estimate = _splits(row, run, row.number("l_min"), row.number("l_max"))
-    against_table(row, "mc_p_split", estimate, row.whole("replicates"))
+    row.simulated_share("mc_p_split", estimate, replicates=row.whole("replicates"))
 
 
 def _splits(row: Row, run: Run, low: float, high: float) -> Estimate:
@@ -282,7 +284,7 @@ def election_time(row: Row, run: Run) -> None:
     )
     row.simulated("mean_ms", result.time, printed_error=float(row.text("se_ms")))
     against_table(row, "mean_terms", result.term, replicates)
-    against_table(row, "p_more_than_one_term", result.more_than_one_term, replicates)
+    row.simulated_share("p_more_than_one_term", result.more_than_one_term, replicates=replicates)
     for column, share in (("p50_ms", 0.5), ("p90_ms", 0.9), ("p99_ms", 0.99), ("p999_ms", 0.999)):
         if row.has(column):
             below = int(np.sum(result.times <= float(row.cells[column])))
@@ -331,7 +333,7 @@ def snow_convergence(row: Row, run: Run) -> None:
         first._replace(standard_error=allowed),
         min(replicates, first.samples),
     )
-    against_table(row, "p_disagreement", result.disagreement, replicates)
+    row.simulated_share("p_disagreement", result.disagreement, replicates=replicates)
 
 
 # The sample-size table: its own numbers of samples.

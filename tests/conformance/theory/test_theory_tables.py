@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from consensus_lab.theory.monte_carlo.estimate import of_count
 from tests.conformance.theory import __main__ as command
 from tests.conformance.theory.report import Report, Row
 from tests.conformance.theory.simulations import SIMULATIONS, Run
@@ -99,6 +100,17 @@ def test_tables_are_found_by_their_columns_under_any_name(tmp_path, capsys):
     assert out.endswith("7 passed, 0 failed\n")
 
 
+def test_order_of_columns_folders_and_ways_of_writing_a_file_do_not_matter(tmp_path, capsys):
+    """A subfolder, a suffix in capitals, a byte order mark, columns in another order."""
+    header, row = ROWS["delay.csv"]
+    turned = [",".join(reversed(line.split(","))) for line in (header, row)]
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    text = "\ufeff" + "\r\n".join(turned) + "\r\n"
+    (tmp_path / "deep" / "er" / "A.CSV").write_text(text, encoding="utf-8")
+    assert command.main([str(tmp_path)]) == 0
+    assert capsys.readouterr().out.endswith("2 passed, 0 failed\n")
+
+
 @pytest.mark.parametrize(
     ("name", "old", "new", "column"),
     [
@@ -174,6 +186,24 @@ def test_a_monte_carlo_cell_far_off_fails():
     report = Report("far")
     Row(report, 2, {"x": "1.05"}).statistical("x", 1.0, 0.01)
     assert report.failed == 1
+
+
+@pytest.mark.parametrize(
+    ("hits", "trials", "printed", "failed"),
+    [
+        (198, 200, "0.9554", 0),  # Its own spread would make this 4.8 standard errors.
+        (1, 200, "0.0001", 0),
+        (0, 200, "0.0", 0),
+        (170, 200, "0.9554", 1),
+        (9, 200, "0.0001", 1),
+    ],
+)
+def test_shares_near_their_end_are_compared_exactly(hits, trials, printed, failed):
+    """Few trials of a rare event are no proof against a table."""
+    report = Report("shares")
+    Row(report, 2, {"p": printed}).simulated_share("p", of_count(hits, trials), replicates=20_000)
+    assert report.failed == failed
+    assert len(report.z_scores) == 1
 
 
 @pytest.mark.slow
