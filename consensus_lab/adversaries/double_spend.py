@@ -24,8 +24,7 @@ from typing import Any, NamedTuple
 
 from consensus_lab.adversaries.private_branch import PrivateBranch
 from consensus_lab.nakamoto.full_node import FullNode
-from consensus_lab.nakamoto.full_node_messages import Found, Inv, TransactionMessage
-from consensus_lab.nakamoto.peer_state import SECOND_NS
+from consensus_lab.nakamoto.full_node_messages import Found, TransactionMessage
 from consensus_lab.nakamoto.transaction import Transaction, TransactionOutput
 from consensus_lab.nakamoto.wallet import Wallet
 from consensus_lab.node import Effects, Message, NodeId, Note, ParameterError, Send
@@ -185,7 +184,7 @@ class DoubleSpender:
             self.conflict = conflicting_pair(self.node.ledger.wallet, command)
             self.is_paid = self.has_goods = False
             self.outcome = ""
-            self._begin()
+            self.branch = PrivateBranch(self.node)
         elif isinstance(command, Delivered):
             self.has_goods = True
         elif isinstance(command, Found) and self.branch is not None:
@@ -194,21 +193,14 @@ class DoubleSpender:
             return self.node.submit(command, now)
         return self._decide(now)
 
-    def _begin(self) -> None:
-        """A branch on the public tip as it is now."""
-        script = self.node.ledger.wallet.scripts[0]
-        tag = self.node_id.to_bytes(4, "big")
-        self.branch = PrivateBranch(self.node.chain, script_pubkey=script, tag=tag)
-
     def _mine(self, branch: PrivateBranch, now: int) -> None:
         """The second spend stands in the first block."""
         assert self.conflict is not None
-        now_s = self.node.start_s + now // SECOND_NS
         if branch.blocks:
-            branch.mine(now_s=now_s)
+            branch.mine(now=now)
         else:
             fee = self.conflict.fee_satoshi
-            branch.mine([self.conflict.second], fees_satoshi=fee, now_s=now_s)
+            branch.mine([self.conflict.second], fees_satoshi=fee, now=now)
 
     def _decide(self, now: int) -> Effects:
         """Pay, publish, give up, or wait."""
@@ -216,10 +208,13 @@ class DoubleSpender:
             return []
         if not self.is_paid:
             if self.node.chain.tip is not self.branch.fork:
-                self._begin()  # The public chain went on: what was mined in advance is worthless.
+                # The public chain went on: what was mined in advance is worthless.
+                self.branch = PrivateBranch(self.node)
             return self._pay() if len(self.branch.blocks) >= self.premined_blocks else []
         if self.has_goods and self.branch.lead > 0:
-            return self._release(self.branch, now)
+            effects = self.branch.publish(now)
+            self.branch, self.outcome = None, "released"
+            return effects
         if -self.branch.lead >= self.give_up_deficit:
             self.branch, self.outcome = None, "given up"
             return [Note("given up", self.node.chain.height)]
@@ -231,19 +226,3 @@ class DoubleSpender:
         self.is_paid = True
         payment = self.conflict.payment
         return [*tell(payment, self.node.peers), Note("paid", payment.txid)]
-
-    def _release(self, branch: PrivateBranch, now: int) -> Effects:
-        """Follow the branch, and announce its tip: the others will ask for the rest."""
-        now_s = self.node.start_s + now // SECOND_NS
-        effects: Effects = []
-        for block in branch.blocks:
-            effects += self.node.ledger.take(block, now_s=now_s).effects
-        assert self.node.chain.tip is branch.tip, "a longer valid branch is followed"
-        self.branch, self.outcome = None, "released"
-        inv = Inv((), (branch.tip.block_id,))
-        effects += [
-            Send(peer.peer_id, inv)
-            for peer in self.node.peers.values()
-            if peer.is_connected and not peer.is_banned(now)
-        ]
-        return [*effects, Note("released", len(branch.blocks))]

@@ -1,6 +1,6 @@
 """A private branch: blocks that are mined, valid, and told to nobody until it pays.
 
-Rules of this file: no messages; the owner decides when to begin, to mine and to publish.
+Rules of this file: the owner decides when to begin, to mine and to publish.
 
 Theory of operation.  A miner that withholds keeps two chains: the public one, as all see it, and
 its own, which parts from it at the *fork*.  It hangs the headers of its own blocks into its block
@@ -16,8 +16,12 @@ from collections.abc import Sequence
 from consensus_lab.nakamoto.block import Block
 from consensus_lab.nakamoto.block_tree import BlockNode
 from consensus_lab.nakamoto.chain import Chain
+from consensus_lab.nakamoto.full_node import FullNode
+from consensus_lab.nakamoto.full_node_messages import Inv
 from consensus_lab.nakamoto.miner import block_template, mine
+from consensus_lab.nakamoto.peer_state import SECOND_NS
 from consensus_lab.nakamoto.transaction import Transaction
+from consensus_lab.node import Effects, Note, Send
 
 
 class PrivateBranch:
@@ -25,12 +29,10 @@ class PrivateBranch:
 
     Parameters
     ----------
-    chain : Chain
-        The owner's; the fork is its tip now.
-    script_pubkey : bytes
-        Who is paid by the blocks.
-    tag : bytes
-        In each coinbase, to tell miners apart.
+    node : FullNode
+        The owner's public face; its wallet is paid by the blocks.
+    fork : BlockNode, optional
+        The block to part from; the public tip as it is now, if left out.
 
     Attributes
     ----------
@@ -40,12 +42,11 @@ class PrivateBranch:
         Its blocks, the lowest first.
     """
 
-    def __init__(self, chain: Chain, *, script_pubkey: bytes, tag: bytes) -> None:
-        self.chain = chain
-        self.script_pubkey = script_pubkey
-        self.tag = tag
-        self.fork: BlockNode = chain.tip
-        self.tip: BlockNode = chain.tip
+    def __init__(self, node: FullNode, *, fork: BlockNode | None = None) -> None:
+        self.node = node
+        self.chain: Chain = node.chain
+        self.fork: BlockNode = fork or self.chain.tip
+        self.tip: BlockNode = self.fork
         self.blocks: list[Block] = []
 
     @property
@@ -54,7 +55,7 @@ class PrivateBranch:
         return self.tip.height - self.chain.height
 
     def mine(
-        self, transactions: Sequence[Transaction] = (), *, fees_satoshi: int = 0, now_s: int
+        self, transactions: Sequence[Transaction] = (), *, fees_satoshi: int = 0, now: int
     ) -> Block:
         """Find the next block of the branch.
 
@@ -64,19 +65,39 @@ class PrivateBranch:
             What it confirms, parents before children.
         fees_satoshi : int
             Sum of their fees.
-        now_s : int
-            The miner's clock, Unix seconds.
+        now : int
+            Nanoseconds.
         """
+        now_s = clock_s(self.node, now)
         template = block_template(
             self.chain,
-            script_pubkey=self.script_pubkey,
+            script_pubkey=self.node.ledger.wallet.scripts[0],
             now_s=now_s,
             transactions=transactions,
             fees_satoshi=fees_satoshi,
             parent=self.tip,
-            tag=self.tag,
+            tag=self.node.node_id.to_bytes(4, "big"),
         )
         block = mine(template)
         self.tip = self.chain.add_header(block.header, now_s=now_s)
         self.blocks.append(block)
         return block
+
+    def publish(self, now: int) -> Effects:
+        """Follow the branch, and announce its tip: the others will ask for the rest."""
+        effects: Effects = []
+        for block in self.blocks:
+            effects += self.node.ledger.take(block, now_s=clock_s(self.node, now)).effects
+        assert self.chain.tip is self.tip, "a longer valid branch is followed"
+        inv = Inv((), (self.tip.block_id,))
+        effects += [
+            Send(peer.peer_id, inv)
+            for peer in self.node.peers.values()
+            if peer.is_connected and not peer.is_banned(now)
+        ]
+        return [*effects, Note("released", len(self.blocks))]
+
+
+def clock_s(node: FullNode, now: int) -> int:
+    """A node's clock, Unix seconds."""
+    return node.start_s + now // SECOND_NS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consensus_lab.experiments import double_spend, sybil
+from consensus_lab.experiments import double_spend, majority_attack, sybil
 from consensus_lab.node import ParameterError
 
 FEW = {"n_played": 2, "told_peers": [3], "n_nodes": 12}
@@ -58,6 +58,22 @@ def test_identities_are_worth_something_only_where_members_count() -> None:
     assert sybil.diagram("Paxos", result.parameters).axes
 
 
+@pytest.mark.slow
+def test_more_than_half_always_wins_and_owns_the_chain() -> None:
+    chosen = {"attacker_shares": [0.3, 0.6], "censor_shares": [0.3, 0.7], "n_races": 4000,
+              "limits_blocks": [20, 400], "n_played": 2, "censored_blocks": 15}  # fmt: skip
+    result = majority_attack.run(majority_attack.Parameters.of(chosen))
+    frame = result.frame
+    races = frame[frame["attack"] == majority_attack.DOUBLE_SPEND]
+    error = (races["exact"] * (1 - races["exact"]) / races["attempts"]) ** 0.5
+    assert ((races["success"] - races["exact"]).abs() <= 4 * error + 1e-12).all()
+    assert races[races["attacker_share"] == 0.6]["success"].iloc[-1] == 1.0
+    censors = frame[frame["attack"] == majority_attack.CENSORSHIP].set_index("attacker_share")
+    assert censors.loc[0.7, "chain_share"] == 1.0 and censors.loc[0.7, "kept_out"] == 1.0
+    assert censors.loc[0.3, "chain_share"] < 0.3
+    assert result.figure().axes and majority_attack.censor_figure(result).axes
+
+
 @pytest.mark.parametrize(
     ("experiment", "name", "value"),
     [
@@ -66,6 +82,9 @@ def test_identities_are_worth_something_only_where_members_count() -> None:
         (double_spend, "played_confirmations", 9),
         (double_spend, "told_peers", [24]),
         (double_spend, "n_races", 0),
+        (majority_attack, "attacker_shares", [1.01]),
+        (majority_attack, "confirmations", 0),
+        (majority_attack, "give_up_deficit", 0),
         (sybil, "weight_share", 1.5),
         (sybil, "honest_servers", 1),
         (sybil, "identities_in_lottery", [200]),
