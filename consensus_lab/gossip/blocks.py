@@ -28,6 +28,7 @@ from consensus_lab.gossip.state import (
     INV_NS,
     LATENCY_BITS,
     LATENCY_MASK,
+    MINER,
     NEXT_REACH,
     NO_SLOT,
     ORPHAN_COUNT,
@@ -54,6 +55,7 @@ from consensus_lab.gossip.state import (
 )
 from consensus_lab.gossip.wheel import push
 from consensus_lab.gossip.wire import packed, reply_short, request, transmit_rarely
+from consensus_lab.gossip.withholding import tell_pool, withholds
 from consensus_lab.nakamoto.relay_messages import SEND_COMPACT_BYTES
 from consensus_lab.nakamoto.relay_options import HIGH_BANDWIDTH_SOURCES
 
@@ -97,7 +99,7 @@ def complete(state, wheel, now, block, slot, node, link, source):
         state.source[slot, node] = source << SOURCE_SHIFT | link
     parent = state.block[block, PARENT]
     if is_accepted(state, parent, node):
-        if len(state.fast) > 0:
+        if len(state.fast) > 0 and not withholds(state, node):
             send_on(state, wheel, now, block, slot, node)
         validate(state, wheel, now, block, slot, node)
     else:
@@ -152,25 +154,42 @@ def validate(state, wheel, now, block, slot, node):
 
 
 @inlined
-def accept(state, wheel, now, block, slot, node):
+def accept(state, wheel, now, block, slot, node, is_quiet):
     """A validated block joins the node's tree; a new tip is announced; its orphans follow."""
     record(state, now, block, node)
     state.heard[slot, node] = ACCEPTED
+    has_pool = len(state.pool_of) > 0 and state.pool_of[node] >= 0
+    if has_pool:
+        tell_pool(state, wheel, now, block, slot, node)
     if state.protocol == COMPACT_HIGH and state.source[slot, node] >= 0:
         prefer(state, wheel, now, block, slot, node)
     tip = state.node[node, TIP]
-    if state.block[block, HEIGHT] > state.block[tip, HEIGHT]:
+    if has_pool and withholds(state, node):
+        if state.block[block, MINER] == node:
+            move_tip(state, block, node)
+    elif state.block[block, HEIGHT] > state.block[tip, HEIGHT]:
         if state.block[block, PARENT] != tip:
             note_reorganisation(state, tip, block)
         state.node[node, TIP] = block
         state.block[tip, TIPS] -= 1
         state.block[block, TIPS] += 1
-        if state.protocol == PUSH:
-            push_to_all(state, wheel, now, block, slot, node)
-        else:
-            announce(state, wheel, now, block, slot, node)
+        if not is_quiet:
+            if state.protocol == PUSH:
+                push_to_all(state, wheel, now, block, slot, node)
+            else:
+                announce(state, wheel, now, block, slot, node)
     if state.progress[ORPHAN_COUNT] > 0:
         adopt(state, wheel, now, slot, node)
+
+
+@compiled
+def move_tip(state, block, node):
+    """A pool tells its gateway what to work on."""
+    tip = state.node[node, TIP]
+    note_reorganisation(state, tip, block)
+    state.node[node, TIP] = block
+    state.block[tip, TIPS] -= 1
+    state.block[block, TIPS] += 1
 
 
 @inlined

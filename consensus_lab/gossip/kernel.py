@@ -18,12 +18,14 @@ from __future__ import annotations
 
 from consensus_lab.gossip.blocks import accept, complete, is_accepted, lacks_transactions, send_on
 from consensus_lab.gossip.compiled import cached, compiled, digest_of, inlined
+from consensus_lab.gossip.gateways import order
 from consensus_lab.gossip.state import (
     ACCEPTED,
     ACCEPTED_BY,
     ARRIVED,
     ARRIVED_COMPACT,
     ARRIVED_FILL,
+    BRANCH_MAX,
     COMPACT_LOW,
     COMPACT_WIRE_BYTES,
     DONE,
@@ -80,6 +82,7 @@ from consensus_lab.gossip.wire import (
     transmit,
     transmit_rarely,
 )
+from consensus_lab.gossip.withholding import withholds
 from consensus_lab.nakamoto.relay_messages import GET_TRANSACTIONS_BYTES
 
 NEVER = 1 << 61
@@ -94,8 +97,11 @@ def handle(state, wheel, now, what):
     link = what & LINK_MASK
     block = state.slot_block[slot]
     state.block[block, PENDING] -= 1
-    if kind == VALIDATED:
-        accept(state, wheel, now, block, slot, link)
+    if kind < INV:
+        if kind != VALIDATED:
+            order(state, wheel, now, block, slot, link, what)
+        elif len(state.pool_of) == 0 or state.heard[slot, link] != ACCEPTED:
+            accept(state, wheel, now, block, slot, link, False)
         return
     receiver = state.link[link] >> LATENCY_BITS
     if kind == INV:
@@ -126,7 +132,8 @@ def hear(state, wheel, now, block, slot, receiver, what):
     kind = GETDATA
     if state.protocol >= HEADERS:
         tip = state.node[receiver, TIP]
-        if state.block[block, HEIGHT] < state.block[tip, HEIGHT]:
+        is_behind = state.block[block, HEIGHT] < state.block[tip, HEIGHT]
+        if is_behind and not withholds(state, receiver):
             state.heard[slot, receiver] = REFUSED
             return
         has_parent = is_accepted(state, state.block[block, PARENT], receiver)
@@ -177,9 +184,9 @@ def find(state, wheel, block, slot):
         state.known[slot, :] = 0
     if len(state.source) > 0:
         state.source[slot, :] = -1
-    if len(state.fast) > 0:
+    if len(state.fast) > 0 and not withholds(state, miner):
         send_on(state, wheel, now, block, slot, miner)
-    accept(state, wheel, now, block, slot, miner)
+    accept(state, wheel, now, block, slot, miner, False)
 
 
 @compiled
@@ -227,7 +234,9 @@ def _compile_run(source_digest):
         if budget == source_digest:
             return PAUSED
         control, active, progress = wheel.control, wheel.active, state.progress
-        room = len(wheel.pool) - 2 * most_links(state) - len(state.orphan) - 8
+        links = most_links(state)
+        # What one event can push: its announcements, orphans, and orders to a pool's gateways.
+        room = len(wheel.pool) - 2 * links - len(state.orphan) - 2 * len(state.gateway) - 8
         n_blocks = len(state.block) - 1
         while True:
             found = progress[FOUND]
@@ -236,7 +245,7 @@ def _compile_run(source_digest):
                 time = active[control[LOW], TIME]
                 if time >= next_found:
                     break
-                if waiting(wheel) > room:
+                if waiting(wheel) > room - progress[BRANCH_MAX] * links:
                     return NEEDS_EVENTS
                 if progress[ORPHAN_COUNT] == len(state.orphan):
                     return NEEDS_ORPHANS
@@ -250,7 +259,7 @@ def _compile_run(source_digest):
                 progress[NOW] = time
             if found == n_blocks:
                 return DONE
-            if waiting(wheel) > room:
+            if waiting(wheel) > room - progress[BRANCH_MAX] * links:
                 return NEEDS_EVENTS
             slot = take_slot(state)
             if slot < 0:
@@ -267,6 +276,9 @@ run = _compile_run(
         "gossip/kernel.py",
         "gossip/blocks.py",
         "gossip/wire.py",
+        "gossip/gateways.py",
+        "gossip/withholding.py",
+        "nakamoto/relay_withholding.py",
         "gossip/wheel.py",
         "gossip/state.py",
         "nakamoto/relay_messages.py",

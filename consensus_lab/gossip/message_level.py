@@ -7,15 +7,19 @@ linked as the network says, each block handed to its miner when the schedule say
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy
 
 from consensus_lab.gossip.chance import lacks
+from consensus_lab.gossip.conditions import Conditions
 from consensus_lab.gossip.mining import Schedule
+from consensus_lab.gossip.pool_operator import Operators
 from consensus_lab.gossip.race import Race
 from consensus_lab.gossip.simulate import HISTOGRAM_BIN_NS, HISTOGRAM_BINS, REACH_FRACTIONS
 from consensus_lab.nakamoto.relay import RelayNode
+from consensus_lab.nakamoto.relay_gateway import GatewayNode
 from consensus_lab.nakamoto.relay_options import Found, Relay, Validation
 from consensus_lab.network.arrays import Network, engine_links
 from consensus_lab.sim.engine import Engine
@@ -30,12 +34,13 @@ def simulate(
     overlay: Iterable[int] = (),
     seed: int = 0,
     reach_fractions: tuple[float, ...] = REACH_FRACTIONS,
+    conditions: Conditions | None = None,
 ) -> Race:
     """Relay every block of a schedule through a network, message by message.
 
     Parameters
     ----------
-    network, schedule, relay, validation, overlay, seed, reach_fractions
+    network, schedule, relay, validation, overlay, seed, reach_fractions, conditions
         As for `simulate.simulate`.
 
     Returns
@@ -47,31 +52,42 @@ def simulate(
     received = numpy.full((n_blocks + 1, n), -1, numpy.int64)
     accepted = numpy.full((n_blocks + 1, n), -1, numpy.int64)
     relay, inside = relay or Relay(), frozenset(overlay)
+    conditions = (conditions or Conditions()).validated(n)
+    pool_of = conditions.pool_of()
 
     def make_node(node_id: int, disk: Any) -> RelayNode:
         peers = network.neighbours(node_id)
-        return RelayNode(
-            node_id,
-            peers,
-            relay=relay,
-            validation=validation,
-            lacks_transactions=lacks(seed, relay.missing_chance, node_id),
-            overlay=inside.intersection(peers) if node_id in inside else (),
-            disk=disk,
-        )
+        options = {
+            "relay": relay,
+            "validation": validation,
+            "lacks_transactions": lacks(seed, relay.missing_chance, node_id),
+            "overlay": inside.intersection(peers) if node_id in inside else (),
+            "disk": disk,
+        }
+        if node_id not in pool_of:
+            return RelayNode(node_id, peers, **options)
+        withholds = conditions.pools[pool_of[node_id]].strategy is not None
+        return GatewayNode(node_id, peers, withholds=withholds, **options)
 
     engine = Engine(make_node, range(n), seed=seed, links=engine_links(network))
+
+    match = numpy.full(n_blocks + 1 if conditions.pools else 0, -1, numpy.int64)
+    operators = Operators(conditions, engine, match)
 
     def note(node_id: int, effect: Any, now: int) -> None:
         table = {"received": received, "accepted": accepted}[effect.kind]
         table[effect.detail, node_id] = now
+        if effect.kind == "accepted":
+            operators.accepted(node_id, effect.detail)
 
     engine.on_note = note
     for i in range(n_blocks):
         command = Found(i + 1, int(schedule.size_bytes[i]))
         engine.submit(int(schedule.miner[i]), command, at_ns=int(schedule.found_ns[i]))
     engine.run()
-    return _race(network, schedule, engine, received, accepted, reach_fractions)
+    return replace(
+        _race(network, schedule, engine, received, accepted, reach_fractions), match=match
+    )
 
 
 def _race(

@@ -25,6 +25,7 @@ from consensus_lab.gossip import withheld_race
 from consensus_lab.gossip.chance import chance_threshold
 from consensus_lab.gossip.compiled import cached, digest_of
 from consensus_lab.gossip.mining import TIME_NS_MAX
+from consensus_lab.gossip.race import races_joined
 from consensus_lab.nakamoto.relay_withholding import Strategy
 from consensus_lab.node import ParameterError
 from consensus_lab.sim.links import NANOSECONDS_PER_SECOND
@@ -190,34 +191,6 @@ def _stale(parent: numpy.ndarray, miner: numpy.ndarray, tip: int, n_pools: int) 
         is_stale[tip] = False
         tip = int(parent[tip])
     return numpy.bincount(miner[is_stale[1:]], minlength=n_pools)
-
-
-def races_joined(
-    parent: numpy.ndarray, miner: numpy.ndarray, match: numpy.ndarray, n_miners: int
-) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Per withholding miner, races that another miner ended, and those that it ended on its side.
-
-    Parameters
-    ----------
-    parent, miner : int64 arrays
-        Of blocks 0.. and of blocks 1..
-    match : int64 array, blocks + 1
-        The block published against this one, -1 for none.
-    n_miners : int
-        How many miners are numbered.
-    """
-    matched, joined = numpy.zeros((2, n_miners), numpy.int64)
-    racing: dict[int, tuple[int, bool]] = {}
-    for rival in numpy.flatnonzero(match >= 0).tolist():
-        racing[rival], racing[int(match[rival])] = (rival, False), (rival, True)
-    for block in numpy.flatnonzero(numpy.isin(parent, list(racing))).tolist():
-        rival, is_joined = racing[int(parent[block])]
-        pool = miner[match[rival] - 1]
-        if match[rival] >= 0 and miner[block - 1] != pool:
-            matched[pool] += 1
-            joined[pool] += is_joined
-        match[rival] = -1
-    return matched, joined
 
 
 def race_of_schedule(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy
@@ -44,6 +45,8 @@ class Race:
         Handled by the run that made this.
     end_ns : int
         Time of the last event.
+    match : int64 array, blocks + 1, or empty
+        The block that a withholding pool released against this one, -1 for none.
     work : dict
         Figures about the run itself, for benchmarks.
     """
@@ -69,6 +72,7 @@ class Race:
     orphans: int
     events: int
     end_ns: int
+    match: numpy.ndarray = field(default_factory=lambda: numpy.zeros(0, numpy.int64))
     work: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -103,6 +107,29 @@ class Race:
         miner, chain = self.schedule.miner, self.on_chain()[1:]
         return numpy.bincount(miner, minlength=n), numpy.bincount(miner[~chain], minlength=n)
 
+    def chain_share(self, nodes: Iterable[int]) -> float:
+        """Share of the chain's blocks that these nodes found: a pool's relative revenue."""
+        found, stale = self.stale_by_miner()
+        kept = found - stale
+        return float(kept[list(nodes)].sum() / kept.sum())
+
+    def races_joined(self, nodes: Iterable[int]) -> tuple[int, int]:
+        """Races of a withholding pool with these gateways that another miner ended, and how.
+
+        Returns
+        -------
+        tuple of int
+            Races against a public block that the next block of somebody else ended, and those of
+            them that it ended on the pool's side.  Their ratio estimates gamma.
+        """
+        inside = numpy.zeros(self.network.n_nodes, numpy.int64)
+        inside[list(nodes)] = 1
+        miner = inside[self.schedule.miner]
+        match = self.match.copy()
+        match[(match >= 0) & (miner[match - 1] == 0)] = -1
+        matched, joined = races_joined(self.parent, miner, match, 2)
+        return int(matched[1]), int(joined[1])
+
     def mean_delay_s(self) -> float:
         """Mean over all deliveries of the time from discovery to acceptance, seconds."""
         return float(self.node_delay_sum_ns.sum()) / self.deliveries / NANOSECONDS_PER_SECOND
@@ -130,3 +157,31 @@ class Race:
         column = self.reach_count.tolist().index(count)
         reached = self.reached_ns[1:, column].astype(float)
         return numpy.where(reached < 0, numpy.nan, reached / NANOSECONDS_PER_SECOND)
+
+
+def races_joined(
+    parent: numpy.ndarray, miner: numpy.ndarray, match: numpy.ndarray, n_miners: int
+) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Per withholding miner, races that another miner ended, and those that it ended on its side.
+
+    Parameters
+    ----------
+    parent, miner : int64 arrays
+        Of blocks 0.. and of blocks 1..
+    match : int64 array, blocks + 1
+        The block published against this one, -1 for none; used up by this call.
+    n_miners : int
+        How many miners are numbered.
+    """
+    matched, joined = numpy.zeros((2, n_miners), numpy.int64)
+    racing: dict[int, tuple[int, bool]] = {}
+    for rival in numpy.flatnonzero(match >= 0).tolist():
+        racing[rival], racing[int(match[rival])] = (rival, False), (rival, True)
+    for block in numpy.flatnonzero(numpy.isin(parent, list(racing))).tolist():
+        rival, is_joined = racing[int(parent[block])]
+        pool = miner[match[rival] - 1]
+        if match[rival] >= 0 and miner[block - 1] != pool:
+            matched[pool] += 1
+            joined[pool] += is_joined
+            match[rival] = -1
+    return matched, joined

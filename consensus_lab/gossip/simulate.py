@@ -14,6 +14,8 @@ import numpy
 
 from consensus_lab.gossip import state as names
 from consensus_lab.gossip.chance import chance_key, chance_threshold
+from consensus_lab.gossip.conditions import Conditions
+from consensus_lab.gossip.conditions_state import with_pools
 from consensus_lab.gossip.kernel import run
 from consensus_lab.gossip.mining import Schedule
 from consensus_lab.gossip.race import Race
@@ -60,6 +62,7 @@ def simulate(
     reach_fractions: Sequence[float] = REACH_FRACTIONS,
     keep_all: bool = False,
     progress: Progress | None = None,
+    conditions: Conditions | None = None,
 ) -> Race:
     """Relay every block of a schedule through a network, compiled.
 
@@ -83,6 +86,8 @@ def simulate(
         Keep every arrival of every block at every node (two arrays of blocks x nodes).
     progress : callable (blocks found, blocks in all), optional
         Called some times per second.
+    conditions : Conditions, optional
+        Pools with gateways, selfish and stubborn ones.
 
     Returns
     -------
@@ -93,6 +98,8 @@ def simulate(
     state = _new_state(network, schedule, reach_fractions, keep_all)
     state = _with_costs(state, network, schedule, relay, validation or Validation())
     state = _with_relay(state, network, relay, frozenset(overlay), seed)
+    if conditions is not None:
+        state = with_pools(state, conditions.validated(network.n_nodes), schedule.n_blocks)
     wheel = new_wheel(4 * network.n_nodes + 1024, _bucket_shift(network, schedule))
     answer = names.PAUSED
     while answer != names.DONE:
@@ -150,6 +157,10 @@ def _new_state(
         fast_height=numpy.zeros(n, numpy.int64),
         chance_key=numpy.uint64(0),
         chance_threshold=numpy.uint64(0),
+        pool_of=numpy.zeros(0, numpy.int64),
+        pool=numpy.zeros((0, names.POOL_COLUMNS), numpy.int64),
+        gateway=numpy.zeros(0, numpy.int64),
+        shown=numpy.zeros((0, 2), numpy.int64),
     )
 
 
@@ -272,6 +283,7 @@ def _race(network: Network, schedule: Schedule, state: State, wheel: Wheel) -> R
         orphans=int(state.progress[names.ORPHANED]),
         events=int(state.progress[names.EVENTS]),
         end_ns=int(state.progress[names.NOW]),
+        match=state.shown[:, names.MATCH].copy(),
         work={"buckets": int(wheel.control[OPENED]), "shift": int(wheel.control[SHIFT]),
               "slots": len(state.slot_block), "capacity": len(wheel.pool)},
     )  # fmt: skip

@@ -21,10 +21,12 @@ NODE_MASK = (1 << NODE_BITS) - 1
 SLOT_MASK = (1 << SLOT_BITS) - 1
 LATENCY_MASK = (1 << LATENCY_BITS) - 1
 
-# Kinds of event.  ARRIVED: a long message's last byte is at the receiver's line; THROUGH: and is
-# through it.
-VALIDATED, INV, GETDATA, GETCOMPACT, GETTXN, WANT, UNWANT = range(7)
-ARRIVED, ARRIVED_COMPACT, ARRIVED_FILL, THROUGH, THROUGH_COMPACT, THROUGH_FILL = range(7, 13)
+# Kinds of event.  Up to RELEASE they are about a node, which stands in the link's place; the
+# others are messages.  ARRIVED: a long message's last byte is at the receiver's line; THROUGH: and
+# is through it.
+VALIDATED, ENTER, HOLD, FOLLOW, RELEASE = range(5)
+INV, GETDATA, GETCOMPACT, GETTXN, WANT, UNWANT = range(5, 11)
+ARRIVED, ARRIVED_COMPACT, ARRIVED_FILL, THROUGH, THROUGH_COMPACT, THROUGH_FILL = range(11, 17)
 
 # Relay protocols, `State.protocol`: the places in `relay_options.PROTOCOLS`.
 PUSH, BY_INV, HEADERS, COMPACT_LOW, COMPACT_HIGH = range(5)
@@ -47,8 +49,17 @@ BLOCK_COLUMNS = 16
 NO_SLOT = -1
 
 # Rows of `progress`.
-FOUND, ORPHAN_COUNT, REORGANISATIONS, REORG_DEPTH_MAX, ORPHANED, EVENTS, NOW = range(7)
-PROGRESS_SIZE = 7
+(FOUND, ORPHAN_COUNT, REORGANISATIONS, REORG_DEPTH_MAX, ORPHANED, EVENTS, NOW,
+ BRANCH_MAX) = range(8)  # fmt: skip
+PROGRESS_SIZE = 8
+
+# Columns of `pool`: where its gateways are listed, its strategy, what it mines on, the best public
+# block and the state of the fork.
+(GATEWAYS, GATEWAYS_END, WITHHOLDS, LEAD, EQUAL_FORK, TRAIL, PRIVATE, PUBLIC, FORK) = range(9)
+POOL_COLUMNS = 9
+
+# Columns of `shown`.
+IS_RELEASED, MATCH = range(2)
 
 # What the kernel says when it returns.
 DONE, PAUSED, NEEDS_EVENTS, NEEDS_SLOTS, NEEDS_ORPHANS = range(5)
@@ -102,6 +113,13 @@ class State(NamedTuple):
         Highest block that a node has sent on before validation.
     chance_key, chance_threshold : uint64
         For the keyed draw of missing transactions.
+    pool_of : int64, n or 0
+        Place of each node's pool, -1 for none; empty without pools.
+    pool : int64, (pools, 9)
+    gateway : int64
+        The pools' gateways, one pool after the other.
+    shown : int64, (blocks + 1 or 0, 2)
+        Whether a withholding pool has released the block; which block was released against it.
     """
 
     offset: numpy.ndarray
@@ -129,3 +147,7 @@ class State(NamedTuple):
     fast_height: numpy.ndarray
     chance_key: numpy.uint64
     chance_threshold: numpy.uint64
+    pool_of: numpy.ndarray
+    pool: numpy.ndarray
+    gateway: numpy.ndarray
+    shown: numpy.ndarray

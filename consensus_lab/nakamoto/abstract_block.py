@@ -100,12 +100,18 @@ class BlockTree:
 
         Only strictly more work moves the tip: of two equal branches the first seen stays.
         """
+        self.keep(block)
+        return self.move_to(block) if block.chain_work > self.tip.chain_work else None
+
+    def keep(self, block: AbstractBlock) -> None:
+        """Add a block whose parent is here; the tip stays."""
         assert block.number not in self.blocks
         assert block.chain_work > self.blocks[block.parent].chain_work
         self.blocks[block.number] = block
-        if block.chain_work <= self.tip.chain_work:
-            return None
-        moved = self._path(self.tip, block)
+
+    def move_to(self, block: AbstractBlock) -> Reorganisation:
+        """Make an accepted block the tip."""
+        moved = self._path(self.tip, self.blocks[block.number])
         self.tip = block
         return moved
 

@@ -31,7 +31,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from consensus_lab.nakamoto.abstract_block import AbstractBlock, BlockTree
+from consensus_lab.nakamoto.abstract_block import AbstractBlock, BlockTree, Reorganisation
 from consensus_lab.nakamoto.relay_messages import (
     TRANSACTIONS_FIXED_BYTES,
     BlockMessage,
@@ -161,9 +161,9 @@ class RelayNode:
         return handler(sender, message, now)
 
     def timer(self, name: str, now: int) -> Effects:
-        """A block's validation is over."""
-        block = self.validating.pop(int(name.removeprefix(_VALIDATE)))
-        return self._accept(block, now)
+        """A block's validation is over, unless it was accepted in the meantime on other grounds."""
+        block = self.validating.pop(int(name.removeprefix(_VALIDATE)), None)
+        return self._accept(block, now) if block is not None else []
 
     def submit(self, command: Any, now: int) -> Effects:
         """The node finds a block on its tip; its own block needs no validation."""
@@ -184,7 +184,7 @@ class RelayNode:
     def _receive_headers(self, sender: NodeId, message: Headers, now: int) -> Effects:
         """Ask the first announcer, once, unless the block has less work than our tip."""
         block = message.block
-        if not self._wants(block.number) or block.chain_work < self.tree.tip.chain_work:
+        if not self._wants(block.number) or self._is_behind(block):
             return []
         is_compact = self.relay.protocol.startswith("compact")
         return [
@@ -261,6 +261,10 @@ class RelayNode:
         """True when the block is not here and nothing of it is on the way at our request."""
         return not (number in self.requested or number in self.filling or self._has(number))
 
+    def _is_behind(self, block: AbstractBlock) -> bool:
+        """True when the block has less work than our tip."""
+        return block.chain_work < self.tree.tip.chain_work
+
     def _request(self, number: int, peer: NodeId, *, compact: bool = False) -> Effect:
         self.requested[number] = peer
         return Send(peer, GetData(number, compact))
@@ -320,7 +324,7 @@ class RelayNode:
 
     def _accept(self, block: AbstractBlock, now: int) -> Effects:
         """The block joins the tree; a new tip is announced; orphans of it are validated."""
-        moved = self.tree.accept(block)
+        moved = self._join(block)
         effects: Effects = [
             Persist(((("block", block.number), block),)),
             Note("accepted", block.number),
@@ -329,19 +333,26 @@ class RelayNode:
         if source is not None and self.relay.protocol == "compact_high":
             effects += self._prefer(source, block.number)
         if moved is not None:
-            if moved.left:
-                self.reorganisations += 1
-                self.reorganisation_depth_max = max(self.reorganisation_depth_max, len(moved.left))
-            effects += [Unapply(left.height, left) for left in moved.left]
-            effects += [Apply(joined.height, joined) for joined in moved.joined]
+            effects += self._move(moved)
             effects += self._announce(block)
-        self.known_by.pop(block.number, None)
         effects += [self._validate(child, now) for child in self.tree.take_orphans(block.number)]
         return effects
 
+    def _join(self, block: AbstractBlock) -> Reorganisation | None:
+        """Add the block to the tree; how the tip moved, if it is to be announced."""
+        return self.tree.accept(block)
+
+    def _move(self, moved: Reorganisation) -> Effects:
+        """The tip has moved: count it and hand it to who follows the chain."""
+        if moved.left:
+            self.reorganisations += 1
+            self.reorganisation_depth_max = max(self.reorganisation_depth_max, len(moved.left))
+        effects: Effects = [Unapply(left.height, left) for left in moved.left]
+        return effects + [Apply(joined.height, joined) for joined in moved.joined]
+
     def _announce(self, block: AbstractBlock) -> Effects:
         """Tell every neighbour that is not known to have the block, by the relay protocol."""
-        known_by = self.known_by.get(block.number, ())
+        known_by = self.known_by.pop(block.number, ())
         fresh = [peer for peer in self.peers if peer not in known_by]
         if self.relay.protocol == "push":
             return [self._send(peer, block) for peer in fresh]

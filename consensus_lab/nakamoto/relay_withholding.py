@@ -1,6 +1,6 @@
-"""When a block-withholding pool publishes: selfish and stubborn mining as one small function.
+"""When a block-withholding pool publishes: selfish and stubborn mining.
 
-Rules of this file: integers in, an integer out; `gossip` compiles the same function.
+Rules of this file: plain values in, decisions out; `gossip` compiles the function `decide`.
 
 Theory of operation.  A *withholding* pool keeps its blocks to itself and watches two numbers since
 its branch and the public one parted: `own`, the length of its branch, and `public`, that of the
@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from consensus_lab.nakamoto.abstract_block import GENESIS, AbstractBlock
 from consensus_lab.node import ParameterError
 
 ADOPT, OVERRIDE, WAIT, MATCH = range(4)
@@ -88,3 +89,90 @@ def decide(
     if own == public + 1 and not equal_fork:
         return OVERRIDE
     return MATCH
+
+
+class Orders(NamedTuple):
+    """What a withholding pool's gateways are to do, in this order.
+
+    Attributes
+    ----------
+    follow : AbstractBlock or None
+        Give up the own branch, work on this block, and tell on it as any node does.
+    release : tuple of AbstractBlock
+        Announce these own blocks, lowest first.
+    match : AbstractBlock or None
+        The public block that the last released one races against.
+    """
+
+    follow: AbstractBlock | None = None
+    release: tuple[AbstractBlock, ...] = ()
+    match: AbstractBlock | None = None
+
+
+class Withholding:
+    """What a withholding pool knows, whichever of its gateways heard it.
+
+    Parameters
+    ----------
+    strategy : Strategy
+    """
+
+    def __init__(self, strategy: Strategy) -> None:
+        self.strategy = strategy.validated()
+        self.blocks: dict[int, AbstractBlock] = {GENESIS.number: GENESIS}
+        self.private = GENESIS  # What the pool mines on.
+        self.public = GENESIS  # The best block that anyone may know, the first heard among equals.
+        self.fork = IRRELEVANT
+        self.released: set[int] = set()
+
+    def found(self, block: AbstractBlock) -> Orders:
+        """The pool found a block; one that does not lengthen its branch is lost."""
+        self.blocks[block.number] = block
+        if block.height <= self.private.height:
+            return Orders()
+        self.private = block
+        if self.fork != ACTIVE:
+            self.fork = IRRELEVANT
+        return self._act()
+
+    def heard(self, block: AbstractBlock) -> Orders:
+        """A gateway accepted somebody else's block; only a new best one matters."""
+        self.blocks[block.number] = block
+        if block.height <= self.public.height:
+            return Orders()
+        self.public, self.fork = block, RELEVANT
+        return self._act()
+
+    def branch(self) -> list[AbstractBlock]:
+        """The pool's blocks since its branch and the public one parted, lowest first."""
+        own, public = self.private, self.public
+        branch = []
+        while own.number != public.number:
+            if own.height >= public.height:
+                branch.append(own)
+                own = self.blocks[own.parent]
+            else:
+                public = self.blocks[public.parent]
+        return branch[::-1]
+
+    def _act(self) -> Orders:
+        branch = self.branch()
+        public = self.public.height - (self.private.height - len(branch))
+        lead, equal_fork, trail = self.strategy
+        action = decide(
+            len(branch), public, self.fork, lead=lead, equal_fork=equal_fork, trail=trail
+        )
+        if action == ADOPT:
+            self.private = self.public
+            return Orders(follow=self.public)
+        if action == WAIT:
+            return Orders()
+        shown = branch[: public + (action == OVERRIDE)]
+        release = tuple(block for block in shown if block.number not in self.released)
+        self.released.update(block.number for block in release)
+        if action == OVERRIDE:
+            self.public, self.fork = shown[-1], IRRELEVANT
+            return Orders(release=release)
+        is_new = self.fork == RELEVANT
+        self.fork = ACTIVE
+        return Orders(release=release, match=self.public if is_new else None)

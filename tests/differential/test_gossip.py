@@ -27,6 +27,7 @@ def assert_same(fast: Race, slow: Race) -> None:
     """Every array and count of the two outcomes is equal."""
     for name in SAME_ARRAYS:
         numpy.testing.assert_array_equal(getattr(fast, name), getattr(slow, name), err_msg=name)
+    numpy.testing.assert_array_equal(fast.match, slow.match, err_msg="match")
     assert fast.reorganisations == slow.reorganisations
     assert fast.orphans == slow.orphans
     assert fast.reorganisation_depth_max == slow.reorganisation_depth_max
