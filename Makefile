@@ -16,7 +16,8 @@ help:
 	@echo "make test       run the tests (make test-full: with the long ones)"
 	@echo "make lab        open the notebooks in JupyterLab"
 	@echo "make report     build the HTML report (results/report)"
-	@echo "make swarm SEEDS=1000   seeded faults against Raft and Multi-Paxos; SEED=n replays one"
+	@echo "make swarm SEEDS=1000   seeded faults against Raft and Multi-Paxos, 100,000 damaged inputs"
+	@echo "                        against the parsers; SEED=n replays one"
 	@echo "make full-results  run the full presets that are not stored in data/full (hours)"
 	@echo "make bench      run the benchmarks"
 	@echo "make lint       ruff, mypy, import contracts"
@@ -43,6 +44,7 @@ report: $(STAMP)
 
 swarm: $(STAMP)
 	@$(RUN) -m tests.swarm $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+	@$(if $(SEED),,$(RUN) -m tests.swarm.parsers)
 
 full-results: $(STAMP)
 	@$(RUN) -m consensus_lab.experiments.full_results

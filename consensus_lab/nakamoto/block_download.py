@@ -56,6 +56,15 @@ class BlockDownload:
         for item in reversed(branch):
             self.missing[item.block_id] = item
 
+    def claim(self, block_id: bytes, peer_id: NodeId, now: int) -> bool:
+        """A peer has begun to send a block unasked; False when another one was asked for it."""
+        asked, _ = self._asked.setdefault(block_id, (peer_id, now + TIMEOUT_NS))
+        return asked == peer_id
+
+    def has_failed(self, block_id: bytes) -> bool:
+        """Was somebody asked for it in vain?"""
+        return block_id in self._failed
+
     def is_owed_by(self, peer_id: NodeId) -> bool:
         """Was a peer asked for a block that has not come?"""
         return any(asked == peer_id for asked, _ in self._asked.values())

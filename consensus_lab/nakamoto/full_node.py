@@ -4,11 +4,12 @@ Rules of this file: a Node (see `consensus_lab.node`); who its peers are is hand
 finds a block too (the command `Found`); everything that a peer sends is checked first.
 
 Theory of operation (Bitcoin Core, net_processing).  Two peers begin with `Version` and `Verack`,
-repeated until both are through; the version carries when the sender started, so a peer that
-crashed is noticed.  Then each asks the other for headers (`GetHeaders` with a locator), downloads
-the blocks that it lacks (see `block_download`) and hears which payments wait.  New payments and
-new tips are announced by identity (`Inv`); who lacks a payment asks for it, who lacks a block asks
-for the headers that lead to it.  A block that comes unasked before its parent is kept as an orphan.
+repeated until both are through (see `handshake`).  Then each asks the other for headers
+(`GetHeaders` with a locator), downloads the blocks that it lacks (see `block_download`) and hears
+which payments wait.  New payments and new tips are announced by identity (`Inv`), tips to some
+peers at once as compact blocks (see `compact_relay`); who lacks a payment asks for it, who lacks a
+block asks for the headers that lead to it.  A block that comes unasked before its parent is kept
+as an orphan.
 
 Messages may be lost: requests are repeated at another peer, every minute one peer is asked for
 headers, and every ten minutes the node announces its own payments that are not in a block.
@@ -20,20 +21,29 @@ caught in one place, adds to the peer's score and in the end bans it (see `peer_
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
+from consensus_lab.nakamoto import compact_handling, handshake
 from consensus_lab.nakamoto.block import Block, parse_block
 from consensus_lab.nakamoto.block_download import BlockDownload
+from consensus_lab.nakamoto.compact_handling import announcement, praise
+from consensus_lab.nakamoto.compact_relay import CompactRelay
 from consensus_lab.nakamoto.full_node_messages import (
+    ANSWERS,
     HEADERS_MAX,
     BlockMessage,
+    BlockTransactionsMessage,
+    CompactBlockMessage,
     Found,
+    GetBlockTransactions,
     GetData,
     GetHeaders,
     Headers,
     Inv,
     NotFound,
     Pay,
+    SendCompact,
     TransactionMessage,
     Verack,
     Version,
@@ -71,7 +81,7 @@ TICK_NS = 10 * SECOND_NS
 POLL_EVERY_TICKS, ANNOUNCE_EVERY_TICKS = 6, 60
 """Each minute one peer is asked for headers; every ten, own payments are announced again."""
 
-INVENTORY_AT_CONNECT_MAX, SOURCES_MAX = 1000, 2000
+SOURCES_MAX = 2000
 
 
 class FullNode:
@@ -119,14 +129,19 @@ class FullNode:
         self.chain, self.pool = self.ledger.chain, self.ledger.pool
         self.session = 0
         self.download = BlockDownload()
+        self.compact = CompactRelay()
         self.relay = PaymentRelay(self.pool)
         self.orphan_blocks = OrphanBlocks(rules)
         # Who sent a block that may yet turn out invalid.
         self._source: dict[bytes, NodeId] = {}
         self._ticks = 0
         self._handlers: dict[type, Callable[[Peer, Any, int], Effects]] = {
-            Version: self._on_version,
-            Verack: self._on_verack,
+            Version: partial(handshake.on_version, self),
+            Verack: partial(handshake.on_verack, self),
+            SendCompact: partial(compact_handling.on_send_compact, self),
+            CompactBlockMessage: partial(compact_handling.on_compact_block, self),
+            GetBlockTransactions: partial(compact_handling.on_get_block_transactions, self),
+            BlockTransactionsMessage: partial(compact_handling.on_block_transactions, self),
             Inv: self._on_inv,
             GetData: self._on_getdata,
             NotFound: self._on_notfound,
@@ -141,7 +156,7 @@ class FullNode:
     def start(self, now: int) -> Effects:
         """Greet all peers."""
         self.session = max(now, 0)
-        return [*self._greet(now), SetTimer("tick", TICK_NS)]
+        return [*handshake.greet(self, now), SetTimer("tick", TICK_NS)]
 
     def receive(self, sender: NodeId, message: Message, now: int) -> Effects:
         """Whatever a peer sends; strangers and banned peers are not heard."""
@@ -155,8 +170,8 @@ class FullNode:
                 return []
             # What we asked for may come as fast as it comes.
             downloads = (self.relay.requests, self.download)
-            is_answer = isinstance(message, BlockMessage | TransactionMessage | NotFound)
-            is_free = is_answer and any(item.is_owed_by(sender) for item in downloads)
+            is_owed = any(item.is_owed_by(sender) for item in downloads)
+            is_free = is_owed and type(message) in ANSWERS
             if not (is_free or peer.bucket.take(item_count(message), now)):
                 raise ProtocolViolation("flood", type(message).__name__)
             return self._handlers[type(message)](peer, message, now)
@@ -166,11 +181,12 @@ class FullNode:
     def timer(self, name: str, now: int) -> Effects:
         """Repeat what may have been lost."""
         self._ticks += 1
-        effects: Effects = [SetTimer("tick", TICK_NS), *self._greet(now), *self._fetch(now)]
+        effects: Effects = [SetTimer("tick", TICK_NS), *handshake.greet(self, now)]
+        effects += self.fetch(now)
         connected = self._connected(now)
         if connected and self._ticks % POLL_EVERY_TICKS == 0:
             peer = connected[self._ticks // POLL_EVERY_TICKS % len(connected)]
-            effects.append(self._ask_headers(peer))
+            effects.append(self.ask_headers(peer))
         if self._ticks % ANNOUNCE_EVERY_TICKS == 0:
             own = tuple(self.ledger.restore_payments())
             effects += [Send(peer.peer_id, Inv(own)) for peer in connected if own]
@@ -180,44 +196,11 @@ class FullNode:
         """The owner pays, or the miner's time has come."""
         if isinstance(command, Found):
             tag = self.node_id.to_bytes(4, "big")
-            block = self.ledger.mine(now_s=self._now_s(now), tag=tag)
-            return self._take_blocks(block, self.node_id, now)
+            block = self.ledger.mine(now_s=self.now_s(now), tag=tag)
+            return self.take_blocks(block, self.node_id, now)
         if isinstance(command, Pay):
             return self._pay(command, now)
         raise ParameterError("command", command, "Found or Pay")
-
-    # Handshake.
-
-    def _greet(self, now: int) -> Effects:
-        """Our version to all who have not acknowledged it, or sent none."""
-        waiting = (p for p in self.peers.values() if not (p.is_connected or p.is_banned(now)))
-        version = Version(self.session, self.chain.height)
-        return [Send(peer.peer_id, version) for peer in waiting]
-
-    def _on_version(self, peer: Peer, message: Version, now: int) -> Effects:
-        """Acknowledge; a new session means that the peer has forgotten us."""
-        effects: Effects = [Send(peer.peer_id, Verack(message.session))]
-        if peer.session != message.session:
-            if peer.session is not None:
-                peer.forget()
-                self.download.give_up_on(peer.peer_id)
-                effects.append(Send(peer.peer_id, Version(self.session, self.chain.height)))
-            peer.session = message.session
-            if peer.is_connected:
-                effects += self._on_connected(peer)
-        return effects
-
-    def _on_verack(self, peer: Peer, message: Verack, now: int) -> Effects:
-        """Our version is through; one of a session before our crash means nothing."""
-        if message.session != self.session or peer.is_acknowledged:
-            return []
-        peer.is_acknowledged = True
-        return self._on_connected(peer) if peer.is_connected else []
-
-    def _on_connected(self, peer: Peer) -> Effects:
-        """Ask what it has, and tell which payments wait."""
-        waiting = tuple(self.pool.entries)[:INVENTORY_AT_CONNECT_MAX]
-        return [self._ask_headers(peer), Send(peer.peer_id, Inv(waiting))]
 
     def _connected(self, now: int) -> list[Peer]:
         return [p for p in self.peers.values() if p.is_connected and not p.is_banned(now)]
@@ -234,12 +217,15 @@ class FullNode:
             if node is not None:
                 peer.learn_block(node)
                 self.download.want(node, self.chain.tip)
-        effects = self._fetch(now)
-        return [*effects, self._ask_headers(peer)] if None in nodes else effects
+        effects = self.fetch(now)
+        return [*effects, self.ask_headers(peer)] if None in nodes else effects
 
     def _on_getdata(self, peer: Peer, message: GetData, now: int) -> Effects:
         """Send what is here, and say what is not."""
-        return [Send(peer.peer_id, answer) for answer in answer_getdata(self.pool, peer, message)]
+        answers = answer_getdata(
+            self.pool, peer, message, node_id=self.node_id, session=self.session
+        )
+        return [Send(peer.peer_id, answer) for answer in answers]
 
     def _on_notfound(self, peer: Peer, message: NotFound, now: int) -> Effects:
         """Ask somebody else."""
@@ -247,21 +233,29 @@ class FullNode:
             self.relay.requests.unavailable(txid)
         for block_id in message.blocks:
             self.download.refused(block_id, peer.peer_id)
-        return self._fetch(now)
+        return self.fetch(now)
 
-    def _fetch(self, now: int) -> Effects:
-        """Ask for blocks and payments that are missing."""
-        connected = self._connected(now)
-        effects: Effects = [
-            Send(peer_id, GetData((), tuple(items)))
-            for peer_id, items in self.download.next_requests(connected, now).items()
-        ]
+    def fetch(self, now: int) -> Effects:
+        """Ask for blocks and payments that are missing; for the next block in compact form."""
+        effects: Effects = []
+        requests = self.download.next_requests(self._connected(now), now)
+        for peer_id, items in requests.items():
+            is_able = self.peers[peer_id].knows_compact_blocks
+            near = tuple(item for item in items if is_able and self._is_next(item))
+            whole = tuple(item for item in items if item not in near)
+            effects.append(Send(peer_id, GetData((), whole, near)))
         wanted = self.relay.requests.next_requests(now)
         return effects + [Send(to, GetData(tuple(txids))) for to, txids in wanted.items()]
 
+    def _is_next(self, block_id: bytes) -> bool:
+        """Is all we lack a block on the tip, and was it not asked for in vain before?"""
+        parent, missing = self.chain.tree.nodes[block_id].parent, self.download.missing
+        is_all = parent is self.chain.tip and len(missing) == 1
+        return is_all and not self.download.has_failed(block_id)
+
     # Headers.
 
-    def _ask_headers(self, peer: Peer, *first: bytes) -> Send:
+    def ask_headers(self, peer: Peer, *first: bytes) -> Send:
         return Send(peer.peer_id, GetHeaders((*first, *self.chain.locator())))
 
     def _on_getheaders(self, peer: Peer, message: GetHeaders, now: int) -> Effects:
@@ -276,14 +270,14 @@ class FullNode:
             header = parse_header(data)
             if header.previous not in self.chain.tree.nodes:
                 raise ProtocolViolation("headers-unconnected")
-            node = self.chain.add_header(header, now_s=self._now_s(now))
+            node = self.chain.add_header(header, now_s=self.now_s(now))
         if node is None:
             return []
         peer.learn_block(node)
         self.download.want(node, self.chain.tip)
-        effects = self._fetch(now)
+        effects = self.fetch(now)
         if len(message.headers) == HEADERS_MAX:
-            effects.append(self._ask_headers(peer, node.block_id))
+            effects.append(self.ask_headers(peer, node.block_id))
         return effects
 
     # Blocks.
@@ -295,10 +289,11 @@ class FullNode:
         if block.header.previous not in self.chain.tree.nodes:
             self.orphan_blocks.add(block)
             self._remember_source(block, peer.peer_id)
-            return [self._ask_headers(peer)]
-        return self._take_blocks(block, peer.peer_id, now)
+            return [self.ask_headers(peer)]
+        effects = self.take_blocks(block, peer.peer_id, now)
+        return effects + praise(self, peer, block)
 
-    def _take_blocks(self, block: Block, source: NodeId, now: int) -> Effects:
+    def take_blocks(self, block: Block, source: NodeId, now: int) -> Effects:
         """Take a block and the orphans that waited for it; announce a new tip."""
         old_tip = self.chain.tip
         self._remember_source(block, source)
@@ -314,18 +309,18 @@ class FullNode:
                 if culprit is not None:
                     effects += self._punish(culprit, violation, now)
         if self.chain.tip is not old_tip:
-            inv = Inv((), (self.chain.tip.block_id,))
             for peer in self._connected(now):
                 if not peer.has(self.chain.tip):
-                    effects.append(Send(peer.peer_id, inv))
-        return [*effects, *self._fetch(now)]
+                    effects.append(Send(peer.peer_id, announcement(self, peer)))
+        return [*effects, *self.fetch(now)]
 
     def _take_block(self, block: Block, now: int) -> Effects:
         """One block into the books; whoever sent what turns out invalid is punished."""
-        accepted = self.ledger.take(block, now_s=self._now_s(now))
+        accepted = self.ledger.take(block, now_s=self.now_s(now))
         node, effects = self.chain.tree.nodes[block.block_id], accepted.effects
         source = self.peers.get(self._source.get(block.block_id, self.node_id))
         self.download.settle(block.block_id)
+        self.compact.settle(block.block_id)
         if source is not None and node.violation is None:
             source.learn_block(node)
         for invalid in accepted.invalid:
@@ -350,7 +345,7 @@ class FullNode:
         payment = parse_transaction(message.data)
         peer.learn_transaction(payment.txid)
         outcome = self.relay.take(payment, peer.peer_id)
-        return [*self._follow_up(outcome, now), *self._fetch(now)]
+        return [*self._follow_up(outcome, now), *self.fetch(now)]
 
     def _follow_up(self, outcome: RelayOutcome, now: int) -> Effects:
         """Tell of new payments, punish for impossible ones."""
@@ -390,11 +385,16 @@ class FullNode:
         """Count it; a ban is kept on disk, and what the peer owed is asked from others."""
         effects: Effects = [Note("refused", (peer.peer_id, violation.rule))]
         if peer.punish(violation.rule, now):
-            self.download.give_up_on(peer.peer_id)
+            self.give_up_on(peer)
             ban = (("ban", peer.peer_id), peer.banned_until_ns)
             effects += [Persist((ban,)), Note("banned", peer.peer_id)]
-        return [*effects, *self._fetch(now)]
+        return [*effects, *self.fetch(now)]
 
-    def _now_s(self, now: int) -> int:
+    def give_up_on(self, peer: Peer) -> None:
+        """A peer is gone: what it owes is asked from others."""
+        self.download.give_up_on(peer.peer_id)
+        self.compact.forget(peer.peer_id)
+
+    def now_s(self, now: int) -> int:
         """The node's clock, Unix seconds."""
         return self.start_s + now // SECOND_NS

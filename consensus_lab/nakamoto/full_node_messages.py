@@ -53,9 +53,21 @@ class Verack(NamedTuple):
         return ENVELOPE_SIZE_BYTES
 
 
+class SendCompact(NamedTuple):
+    """I know compact blocks; send me new ones unasked, or only when asked (BIP 152)."""
+
+    is_high_bandwidth: bool
+
+    @property
+    def size_bytes(self) -> int:
+        """One byte for the mode, eight for the version."""
+        return ENVELOPE_SIZE_BYTES + 9
+
+
 class _Inventory(NamedTuple):
     transactions: tuple[bytes, ...] = ()
     blocks: tuple[bytes, ...] = ()
+    compact_blocks: tuple[bytes, ...] = ()
 
 
 class Inv(_Inventory):
@@ -66,13 +78,11 @@ class Inv(_Inventory):
     @property
     def size_bytes(self) -> int:
         """Three bytes of count at most, then the items."""
-        return (
-            ENVELOPE_SIZE_BYTES + 3 + ITEM_SIZE_BYTES * (len(self.transactions) + len(self.blocks))
-        )
+        return ENVELOPE_SIZE_BYTES + 3 + ITEM_SIZE_BYTES * sum(len(items) for items in self)
 
 
 class GetData(Inv):
-    """Send me these."""
+    """Send me these; blocks whole or in compact form."""
 
     __slots__ = ()
 
@@ -127,6 +137,30 @@ class BlockMessage(NamedTuple):
         return ENVELOPE_SIZE_BYTES + len(self.data)
 
 
+class CompactBlockMessage(BlockMessage):
+    """A serialised compact block (`cmpctblock`)."""
+
+    __slots__ = ()
+
+
+class GetBlockTransactions(BlockMessage):
+    """Which transactions of a block are lacking, serialised (`getblocktxn`)."""
+
+    __slots__ = ()
+
+
+class BlockTransactionsMessage(BlockMessage):
+    """Those, serialised (`blocktxn`)."""
+
+    __slots__ = ()
+
+
+ANSWERS = (
+    BlockMessage, BlockTransactionsMessage, CompactBlockMessage, NotFound, TransactionMessage,
+)  # fmt: skip
+"""What comes because it was asked for, if it was."""
+
+
 # Commands of the owner.
 
 
@@ -157,10 +191,14 @@ def _are_identities(values: Any, *, count_max: int, size_bytes: int = 32) -> boo
 
 
 def _is_inventory(message: Any) -> bool:
-    one = _are_identities(message.transactions, count_max=INVENTORY_MAX)
-    return one and _are_identities(
-        message.blocks, count_max=INVENTORY_MAX - len(message.transactions)
-    )
+    """Not more than allowed in all; only a request names compact blocks."""
+    left = INVENTORY_MAX if type(message) is GetData else 0
+    if not _are_identities(message.compact_blocks, count_max=left):
+        return False
+    left = INVENTORY_MAX - len(message.compact_blocks)
+    if not _are_identities(message.transactions, count_max=left):
+        return False
+    return _are_identities(message.blocks, count_max=left - len(message.transactions))
 
 
 def _is_payload(message: Any) -> bool:
@@ -170,6 +208,7 @@ def _is_payload(message: Any) -> bool:
 _SHAPES: dict[type, Callable[[Any], bool]] = {
     Version: lambda message: _is_count(message.session) and _is_count(message.height),
     Verack: lambda message: _is_count(message.session),
+    SendCompact: lambda message: type(message.is_high_bandwidth) is bool,
     Inv: _is_inventory,
     GetData: _is_inventory,
     NotFound: _is_inventory,
@@ -179,6 +218,9 @@ _SHAPES: dict[type, Callable[[Any], bool]] = {
     ),
     TransactionMessage: _is_payload,
     BlockMessage: _is_payload,
+    CompactBlockMessage: _is_payload,
+    GetBlockTransactions: _is_payload,
+    BlockTransactionsMessage: _is_payload,
 }
 
 
@@ -198,5 +240,5 @@ def check_shape(message: Any) -> None:
 def item_count(message: Any) -> int:
     """How many things a message is about: what a rate limit charges for."""
     if isinstance(message, Inv):
-        return 1 + len(message.transactions) + len(message.blocks)
+        return 1 + sum(len(items) for items in message)
     return 1 + len(message.headers) // 10 if isinstance(message, Headers) else 1

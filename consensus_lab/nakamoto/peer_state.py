@@ -84,6 +84,8 @@ class Peer:
         Has it acknowledged our version?
     best : BlockNode or None
         The block with the most work that it is known to have.
+    knows_compact_blocks, wants_high_bandwidth : bool
+        What it said of compact blocks.
     """
 
     def __init__(self, peer_id: NodeId) -> None:
@@ -99,6 +101,8 @@ class Peer:
         self.is_acknowledged = False
         self.best: BlockNode | None = None
         self._known: dict[bytes, None] = {}
+        self.knows_compact_blocks = False
+        self.wants_high_bandwidth = False
 
     @property
     def is_connected(self) -> bool:

@@ -244,7 +244,7 @@ def kinds(effects) -> list[tuple[str, object]]:
 def test_invalid_blocks_get_their_sender_banned() -> None:
     node = chain_of(3)
     now = 10 * MINUTE_NS
-    greedy = block_template(node.chain, script_pubkey=b"\x51", now_s=node._now_s(now))
+    greedy = block_template(node.chain, script_pubkey=b"\x51", now_s=node.now_s(now))
     block = mine(replace(greedy, reward_satoshi=greedy.reward_satoshi + 1))
     good = mine(greedy)
     cases = {

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import strategies as st
 
 from consensus_lab.node import ParameterError
 from consensus_lab.sim import faults
@@ -12,6 +13,7 @@ from consensus_lab.sim.swarm import run_plan
 from consensus_lab.sim.swarm_plan import SERVERS_MAX, draw_plan
 from consensus_lab.sim.trace import Trace
 from tests.swarm import __main__ as command
+from tests.swarm import parsers
 from tests.swarm.protocols import PROTOCOLS
 
 NAMES = sorted(PROTOCOLS)
@@ -122,3 +124,22 @@ def test_workers_find_what_one_process_finds():
     alone = [o for chunk in command.run_swarm("multipaxos", range(12), 1) for o in chunk]
     shared = [o for chunk in command.run_swarm("multipaxos", range(12), 2) for o in chunk]
     assert sorted(shared) == sorted(alone)
+
+
+@pytest.mark.slow
+def test_damaged_bytes_are_thrown_at_every_parser(capsys):
+    """The command's second half, a few cases of it; by default there are more than 100,000."""
+    assert parsers.CASES * len(parsers.PARSERS) >= 100_000
+    assert parsers.main(["--cases", "5", "--jobs", "1"]) == 0
+    words = capsys.readouterr().out.split()
+    assert words[:2] == ["parsers:", f"{len(parsers.PARSERS)},"]
+    assert int(words[2]) > 4 * len(parsers.PARSERS)
+
+
+def test_a_parser_that_breaks_is_found_again_with_its_number(monkeypatch, capsys):
+    """An exception of another kind is a failure; the same start finds the same case."""
+    broken = (st.integers(0, 1000), lambda value: [][value] if value > 700 else None)
+    monkeypatch.setitem(parsers.PARSERS, "broken", broken)
+    found = [parsers.attack("broken", 200, start=7) for _ in range(2)]
+    assert found[0] == found[1]
+    assert found[0][1].startswith("IndexError") and "value=701" in found[0][1]
