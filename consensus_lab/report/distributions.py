@@ -5,6 +5,7 @@ Rules of this file: plain frames and arrays in, a figure out.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -39,7 +40,12 @@ def time_axis(axes: Axes, *, along: str = "x") -> None:
     axis = axes.xaxis if along == "x" else axes.yaxis
     (axes.set_xscale if along == "x" else axes.set_yscale)("log")
     low, high = axes.get_xlim() if along == "x" else axes.get_ylim()
-    shown = [(at, name) for at, name in TIME_LANDMARKS if low <= at <= high]
+    shown: list[tuple[float, str]] = []
+    for at, name in TIME_LANDMARKS:
+        # One that would be written into the one before is left out.
+        is_apart = not shown or math.log(at / shown[-1][0]) > math.log(high / low) / 22
+        if low <= at <= high and is_apart:
+            shown.append((at, name))
     if len(shown) < 5:
         style.log_ticks(axis)
         axis.set_major_formatter(lambda value, _: _time_text(value))
