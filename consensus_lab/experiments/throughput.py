@@ -59,7 +59,7 @@ class Parameters(ClusterParameters, NetworkParameters):
 
 
 def run(parameters: Parameters, progress: Progress = quiet) -> Result:
-    """Load the cluster, then fill the chain.
+    """Fill the chain, then load the cluster.
 
     Returns
     -------
@@ -71,13 +71,13 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
 
     steps = len(parameters.clients) + 2
     progress(0, steps, "loads")
+    # Before the long part, so that a wrong network is refused at once.
+    chain = chain_throughput(parameters)
     cpu_us = calibrated_cpu_us(parameters) if parameters.is_calibrated else parameters.cpu_us
     rows = []
     for place, clients in enumerate(parameters.clients):
         progress(1 + place, steps, "loads")
         rows.append(_load_row(parameters.replace(cpu_us=cpu_us), clients))
-    progress(steps - 1, steps, "loads")
-    chain = chain_throughput(parameters)
     progress(steps, steps, "loads")
     frame = pandas.DataFrame([*rows, {"system": "nakamoto", **chain}])
     return Result(

@@ -47,7 +47,8 @@ def validation_figure(result: Any) -> Figure:
         )  # fmt: skip
         figure.text(
             0.01, 0.945, "full mark: within the two 95 % intervals; open: not; dashed: equal; "
-            f"dotted: by a factor of two; seed {result.parameters.seed}",
+            "dotted: a factor of two; at the lower edge: none found; "
+            f"seed {result.parameters.seed}",
             fontsize=8.5, color=style.MUTED, va="top",
         )  # fmt: skip
     return figure
@@ -88,3 +89,52 @@ def _ends(value: numpy.ndarray, low: Any, high: Any, least: float) -> list[numpy
     below = value - numpy.clip(low.to_numpy(), least, value)
     above = numpy.clip(high.to_numpy(), value, None) - value
     return [below, numpy.nan_to_num(above, posinf=0.0)]
+
+
+def sensitivity_figure(result: Any) -> Figure:
+    """The ratio of the median delay to the unchanged network's, one row per changed input."""
+    frame = result.frame[result.frame["input"] != "nothing"]
+    inputs = list(dict.fromkeys(frame["input"]))
+    years = list(dict.fromkeys(frame["year"]))
+    step = 0.8 / max(1, len(years))
+    with style.style():
+        figure, axes = style.axes_of(None, height_in=1.5 + 0.62 * len(inputs))
+        for number, year in enumerate(years):
+            look = style.look(number)
+            part = frame[frame["year"] == year]
+            base = result.frame[
+                (result.frame["year"] == year) & (result.frame["input"] == "nothing")
+            ]["delay_s_p50"].iloc[0]
+            for name, rows in part.groupby("input", sort=False):
+                at = -inputs.index(name) + 0.4 - step * (number + 0.5)
+                ratios = rows["ratio"].to_numpy()
+                axes.plot([min(1.0, *ratios), max(1.0, *ratios)], [at, at], color=look.color,
+                          linewidth=1.2, alpha=0.6)  # fmt: skip
+                axes.errorbar(
+                    ratios, [at] * len(rows),
+                    xerr=[ratios - rows["ratio_low"], rows["ratio_high"] - ratios],
+                    color=look.color, marker=look.marker, markersize=4.5, linestyle="none",
+                    elinewidth=0.8,
+                    label=f"{year}: {base:.2g} s" if name == inputs[0] else None,
+                )  # fmt: skip
+        axes.axvline(1.0, color=style.INK, linestyle=(0, (4, 3)), linewidth=1.0)
+        axes.set_xscale("log")
+        style.log_ticks(axes.xaxis)
+        changes = frame.groupby("input")["change"].unique()
+        labels = [
+            f"{name}\n" + (",\n" if len("".join(changes[name])) > 20 else ", ").join(changes[name])
+            for name in inputs
+        ]  # fmt: skip
+        axes.set_yticks([-place for place in range(len(inputs))], labels)
+        axes.set(xlabel="median delay, changed divided by unchanged",
+                 ylim=(-len(inputs) + 0.5, 0.5))  # fmt: skip
+        axes.legend(title="unchanged", loc="center left", bbox_to_anchor=(1.0, 0.5))
+        widest = frame.loc[(numpy.log(frame["ratio"]).abs()).idxmax()]
+        style.headline(
+            axes, f"Most rests on the {widest['input']} in {widest['year']}: "
+            f"{widest['change']} makes the median {widest['ratio']:.2g} times as long",
+            f"one input changed at a time; 95 % intervals over {widest['replicates']} networks; "
+            f"seed {result.parameters.seed}",
+            width_in=4.4,
+        )  # fmt: skip
+    return figure

@@ -7,7 +7,7 @@ import numpy
 import pandas
 import pytest
 
-from consensus_lab.experiments import networks, validation
+from consensus_lab.experiments import networks, validation, validation_sensitivity
 from consensus_lab.experiments.validations import (
     coins,
     comparison,
@@ -201,3 +201,31 @@ def test_an_own_graph_stands_in_where_that_makes_sense() -> None:
         validation.run(validation.Parameters.of({"groups": ["simblock"]}), graph=graph)
     with pytest.raises(ParameterError, match="each name once"):
         validation.Parameters.of({"groups": ["forks", "forks"]})
+
+
+@pytest.mark.slow
+def test_slower_checking_is_slower_relay() -> None:
+    """A quarter of the speed costs each hop more; an input that the year lacks is not changed."""
+    small = {"network_years": [2016, 2022], "n_nodes": 60, "n_blocks": 6, "replicates": 3}
+    result = validation_sensitivity.run(validation_sensitivity.Parameters.of(small))
+    frame = result.frame.set_index(["year", "input", "change"])
+    for year in (2016, 2022):
+        assert frame.loc[(year, "checking speed", "x 0.25"), "ratio_low"] > 1.05
+        assert frame.loc[(year, "checking speed", "x 4"), "ratio_high"] < 1.0
+        assert frame.loc[(year, "nothing", ""), "ratio"] == 1.0
+        assert frame.loc[(year, "line rates", "x 0.5"), "ratio"] > 1.0
+    assert (2022, "missing transactions", "chance 0.5") in frame.index
+    assert 2016 not in frame.loc[:, "missing transactions", :].index
+    assert frame.loc[(2022, "checking speed", "x 4"), "status"] == "carried"
+    assert "Most rests on" in result.figure().axes[0].get_title("left")
+
+
+def test_the_longest_delay_counts_the_height_not_the_block() -> None:
+    """Two blocks of height 1: the miner who heard of one does not wait for the other."""
+    race = type("", (), {
+        "accepted_ns": numpy.array([[0, 0], [10, 40], [90, 20], [60, 70]]) * 10**9,
+        "height": numpy.array([0, 1, 1, 2]),
+        "schedule": type("", (), {"found_ns": numpy.array([10, 20, 60]) * 10**9})(),
+        "network": type("", (), {"hash_share": numpy.array([0.5, 0.5])})(),
+    })()  # fmt: skip
+    assert forks.longest_delay_s(race) == 10.0

@@ -135,15 +135,23 @@ def on_a_network(races: list[Race], *, interval_s: float, setting: str) -> list[
 
 
 def longest_delay_s(race: Race) -> float:
-    """The longest time that a block on the chain took to any miner, seconds; needs `keep_all`."""
+    """From the first block of a height until every miner has one of that height, at most; seconds.
+
+    Needs a race with every arrival kept.  Of two blocks at one height nodes pass on the first,
+    so the other may come much later; the chain grows as soon as everybody knows either.
+    """
     import numpy
 
     assert race.accepted_ns is not None, "a race with every arrival kept"
     miners = numpy.flatnonzero(race.network.hash_share)
-    rows = numpy.flatnonzero(race.on_chain()[1:])
-    # Of a block that is on the chain at the end, a child is known everywhere but the last ones.
-    arrival_ns = race.accepted_ns[1:][numpy.ix_(rows, miners)]
-    delay_ns = arrival_ns - race.schedule.found_ns[rows, None]
-    return float(delay_ns[arrival_ns >= 0].max()) / 1e9
-
-
+    accepted_ns = race.accepted_ns[1:, miners].astype(float)
+    accepted_ns[accepted_ns < 0] = numpy.inf
+    height = race.height[1:]
+    first_ns = numpy.full(int(height.max()), numpy.inf)
+    reached_ns = numpy.full((len(first_ns), len(miners)), numpy.inf)
+    numpy.minimum.at(first_ns, height - 1, race.schedule.found_ns.astype(float))
+    numpy.minimum.at(reached_ns, height - 1, accepted_ns)
+    # A block of a greater height counts for all below it.
+    reached_ns = numpy.minimum.accumulate(reached_ns[::-1], axis=0)[::-1]
+    delay_ns = reached_ns - first_ns[:, None]
+    return float(delay_ns[numpy.isfinite(delay_ns)].max()) / 1e9

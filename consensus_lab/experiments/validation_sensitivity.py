@@ -1,0 +1,184 @@
+"""How much do the unknown inputs of a year's network matter?
+
+What is unknown for a year is carried over from another one: the speed at which a node checks a
+block above all, then lines, pools and what a compact block lacks.  Here each input is changed
+alone, with the same blocks, and the change of the delay says how much rests on it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from consensus_lab import constants
+from consensus_lab.experiments import Progress, quiet
+from consensus_lab.experiments.intervals import mean_interval
+from consensus_lab.experiments.networks import (
+    NetworkParameters,
+    build,
+    delay_quantile_s,
+    read_graph,
+    relay_blocks,
+)
+from consensus_lab.experiments.parameters import ParameterSet, parameter
+from consensus_lab.experiments.result import Measure, Result
+from consensus_lab.experiments.validations.forks import mean_delay_by_hash_power_s
+from consensus_lab.experiments.validations.years import parameters_of
+from consensus_lab.network.years import YEARS, network_year
+
+if TYPE_CHECKING:
+    import networkx
+    from matplotlib.figure import Figure
+
+    from consensus_lab.gossip.race import Race
+    from consensus_lab.network.arrays import Network
+
+SMALLER, LARGER = 0.25, 4.0
+HALF, TWICE = 0.5, 2.0
+MISSING = (0.0, 0.5)
+"""A compact block that never lacks a transaction, and the worst that was seen for weeks (2024)."""
+
+OF_NODES = {"validation_bytes_per_s", "missing_chance"}
+"""Changes that leave the network as it is."""
+
+
+class Parameters(ParameterSet):
+    """Which years, and how large the runs are."""
+
+    network_years: list[int] = parameter(
+        list(YEARS), choices=YEARS, unit="years", meaning="networks to change"
+    )
+    n_nodes: int = parameter(
+        200, full=6000, unit="count", minimum=40, maximum=10**5, meaning="nodes in the network"
+    )
+    n_blocks: int = parameter(
+        40, full=500, unit="count", minimum=2, meaning="blocks relayed per replicate"
+    )
+    replicates: int = parameter(
+        4, full=20, unit="count", minimum=2, maximum=1000,
+        meaning="independent networks, the same ones for every change",
+    )  # fmt: skip
+    graph_file: str = parameter("", meaning="own edge list or .graphml file instead of a topology")
+
+
+def changes_of(chosen: NetworkParameters) -> list[tuple[str, str, str, dict[str, Any]]]:
+    """Each change of a year's network: its input, what is done, the data's name, parameters."""
+    speed = chosen.chosen("validation_bytes_per_s")
+    degree = chosen.chosen("degree")
+    lists: list[tuple[str, str, str, dict[str, Any]]] = []
+    for factor in (SMALLER, LARGER):
+        lists.append(("checking speed", f"x {factor:g}", "validation_bytes_per_s",
+                      {"validation_bytes_per_s": round(factor * speed)}))  # fmt: skip
+    for factor in (HALF, TWICE):
+        lists.append(("line rates", f"x {factor:g}", "geography", {"bandwidth_scale": factor}))
+    for factor in (HALF, TWICE):
+        lists.append(("connections", f"x {factor:g}", "degree",
+                      {"degree": round(factor * degree)}))  # fmt: skip
+    for chance in MISSING if chosen.chosen("relay").startswith("compact") else ():
+        lists.append(("missing transactions", f"chance {chance:g}", "missing_chance",
+                      {"missing_chance": chance}))  # fmt: skip
+    lists.append(("miners", "every node alike", "pools", {"pools": "equal"}))
+    lists.append(("miners", "pools with a relay network", "pools", {"relay_network": True}))
+    for factor in (HALF, TWICE):
+        lists.append(("nodes", f"x {factor:g}", "n_nodes",
+                      {"n_nodes": round(factor * chosen.n_nodes)}))  # fmt: skip
+    return lists
+
+
+def run(
+    parameters: Parameters, progress: Progress = quiet, *, graph: networkx.Graph | None = None
+) -> Result:
+    """Change one input at a time.
+
+    Returns
+    -------
+    Result
+        `frame`: one row per year and change: the status of that input in the year's data, the
+        median delay per delivery and the mean delay of the hash power (s), and the ratio of the
+        median to the unchanged network's with its 95 % interval over paired replicates.
+    """
+    import pandas
+
+    if graph is None and parameters.graph_file:
+        graph = read_graph(parameters.graph_file)
+    rows = []
+    for place, year in enumerate(parameters.network_years):
+        progress(place, len(parameters.network_years), "years")
+        rows += _year(parameters, year, graph)
+    progress(len(parameters.network_years), len(parameters.network_years), "years")
+    frame = pandas.DataFrame(rows)
+    notes = [
+        "Intervals are over networks, each paired with itself unchanged.",
+        "The checking speed is one developer's log of another year for 2013, 2019, 2022 and 2025.",
+    ]
+    return Result("validation-sensitivity", parameters, frame, _measures(frame), [], figure,
+                  notes=notes)  # fmt: skip
+
+
+def _year(p: Parameters, year: int, graph: networkx.Graph | None) -> list[dict[str, Any]]:
+    base = parameters_of(year, n_nodes=p.n_nodes, seed=p.seed)
+    status = {one.quantity: one.status for one in network_year(year).inputs}
+    networks = [build(base, replicate, graph) for replicate in range(p.replicates)]
+    unchanged = _races(p, base, networks)
+    rows = [_row(year, "nothing", "", "", unchanged, unchanged)]
+    # Changes of nodes come first, so they find the unchanged networks.
+    changes = sorted(changes_of(base), key=lambda one: not set(one[3]) <= OF_NODES)
+    for name, change, quantity, values in changes:
+        if graph is not None and set(values) & {"n_nodes", "degree"}:
+            continue  # A user's graph has its own.
+        changed = base.replace(**values)
+        if not set(values) <= OF_NODES:
+            networks = [build(changed, replicate, graph) for replicate in range(p.replicates)]
+        races = _races(p, changed, networks)
+        rows.append(_row(year, name, change, status[quantity], races, unchanged))
+    return rows
+
+
+def _races(
+    p: Parameters, chosen: NetworkParameters, networks: list[tuple[Network, int]]
+) -> list[Race]:
+    from consensus_lab.gossip.mining import draw_schedule
+
+    races = []
+    for network, seed in networks:
+        schedule = draw_schedule(
+            network, n_blocks=p.n_blocks, block_interval_s=constants.BLOCK_INTERVAL_S, seed=seed,
+            block_size_bytes=network_year(chosen.network_year).block_size_bytes,
+        )  # fmt: skip
+        races.append(relay_blocks(chosen, network, schedule, seed=seed))
+    return races
+
+
+def _row(
+    year: int, name: str, change: str, status: str, races: list[Race], unchanged: list[Race]
+) -> dict[str, Any]:
+    median_s, of_hash_s = [], []
+    for race in races:
+        median_s.append(delay_quantile_s(race, 0.5))
+        of_hash_s.append(mean_delay_by_hash_power_s(race))
+    pairs = zip(median_s, unchanged, strict=True)
+    ratio, low, high = mean_interval(ours / delay_quantile_s(base, 0.5) for ours, base in pairs)
+    return {
+        "year": year, "input": name, "change": change, "status": status,
+        "delay_s_p50": mean_interval(median_s)[0],
+        "hash_power_delay_s": mean_interval(of_hash_s)[0],
+        "ratio": ratio, "ratio_low": low, "ratio_high": high, "replicates": len(races),
+    }  # fmt: skip
+
+
+def _measures(frame: Any) -> list[Measure]:
+    """Per year, the change that moves the median most."""
+    measures = []
+    for year, part in frame[frame["input"] != "nothing"].groupby("year"):
+        away = part["ratio"].map(lambda ratio: max(ratio, 1.0 / ratio))
+        row = part.loc[away.idxmax()]
+        name = f"ratio_{year}_{row['input']}_{row['change']}".replace(" ", "_")
+        measures.append(Measure(name, row["ratio"], row["ratio_low"], row["ratio_high"], "ratio",
+                                int(row["replicates"])))  # fmt: skip
+    return measures
+
+
+def figure(result: Result) -> Figure:
+    """How far the median delay moves with each input, per year."""
+    from consensus_lab.report.validation import sensitivity_figure
+
+    return sensitivity_figure(result)
