@@ -31,7 +31,10 @@ HONEST_POOLS = 5
 """Of equal size: each decides for itself on whose block of a race it works."""
 
 TRUNCATION = 60
-"""Longest branch of the exact solutions."""
+"""Longest branch of the best strategy."""
+
+TRUNCATION_STUBBORN = 140
+"""Stubborn pools give up late: at 40 % and gamma 0 a shorter branch is worth a percent too much."""
 
 
 TRUNCATION_PRINTED = 90
@@ -151,8 +154,9 @@ def _exact(strategy: str, gamma: float, alpha: float) -> float:
         return theory.selfish_mining_revenue(alpha, gamma=gamma)
     lead, equal_fork, trail = STUBBORN_STRATEGIES[strategy]
     return theory.stubborn_mining_revenue(
-        alpha, gamma=gamma, lead=lead, equal_fork=equal_fork, trail=trail, truncation=TRUNCATION
-    )
+        alpha, gamma=gamma, lead=lead, equal_fork=equal_fork, trail=trail,
+        truncation=TRUNCATION_STUBBORN,
+    )  # fmt: skip
 
 
 def _threshold(
@@ -164,7 +168,9 @@ def _threshold(
                                      for alpha in parameters.alphas])
         for replicate in range(parameters.replicates)
     ]  # fmt: skip
-    mean, low, high = mean_interval(found)
+    # A replicate in which it never pays has no threshold, and then neither has their mean.
+    is_finite = max(found) < float("inf")
+    mean, low, high = mean_interval(found) if is_finite else (float("inf"), min(found), max(found))
     return Measure(f"threshold_gamma_{gamma:g}", mean, max(0.0, low), high, "fraction",
                    parameters.replicates)  # fmt: skip
 

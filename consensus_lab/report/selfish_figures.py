@@ -91,3 +91,45 @@ def _title(result: Any) -> str:
         share = "never" if math.isinf(value) else f"from {value * 100:.3g} %" if value else "always"
         parts.append(f"{share} (gamma {gamma:g})")
     return f"Withholding pays {', '.join(parts)}"
+
+
+def gateways_figure(result: Any) -> Figure:
+    """How many follow the pool, and what it earns, over its gateways."""
+    frame, parameters = result.frame, result.parameters
+    with style.style():
+        figure = style.new_figure(10.6, 4.4)
+        left, right = figure.subplots(1, 2)
+        for axes, name, number in ((left, "gamma", 0), (right, "revenue", 1)):
+            look = style.look(number)
+            errors = [frame[name] - frame[f"{name}_low"], frame[f"{name}_high"] - frame[name]]
+            axes.errorbar(frame["gateways"], frame[name], yerr=errors, color=look.color,
+                          marker=look.marker, capsize=2.5, label="measured")  # fmt: skip
+            axes.set_xscale("log", base=2)
+            axes.set_xticks(frame["gateways"].tolist(), [f"{n:,}" for n in frame["gateways"]])
+            axes.set_xticks([], minor=True)
+            axes.set_xlabel("the pool's gateways (count)")
+            style.percent(axes.yaxis)
+        left.set(ylabel="gamma: others who work for the pool in a race", ylim=(-0.02, 1.02))
+        right.plot(frame["gateways"], frame["revenue_closed_form"], color=style.INK,
+                   linestyle=(0, (4, 2)), linewidth=1.2,
+                   label="closed form at the measured gamma")  # fmt: skip
+        style.reference_line(right, parameters.alpha, "honest mining", along="y")
+        right.set_ylabel("the pool's share of the chain")
+        right.legend(loc="upper left", fontsize=8)
+        first, last = frame.iloc[0], frame.iloc[-1]
+        style.headline(
+            left, f"With {_doors(first['gateways'])} {first['gamma'] * 100:.2g} % of the others "
+            f"follow, with {_doors(last['gateways'])} {last['gamma'] * 100:.2g} %",
+            f"{parameters.n_nodes:,} nodes, {parameters.replicates} networks, 95 % intervals, "
+            f"seed {parameters.seed}", width_in=4.7,
+        )  # fmt: skip
+        style.headline(
+            right, f"A pool with {parameters.alpha * 100:.3g} % earns "
+            f"{first['revenue'] * 100:.3g} % to {last['revenue'] * 100:.3g} %",
+            f"selfish mining, a block every {parameters.block_interval_s:g} s", width_in=4.7,
+        )  # fmt: skip
+    return figure
+
+
+def _doors(count: float) -> str:
+    return f"{int(count)} gateway{'s' if count > 1 else ''}"

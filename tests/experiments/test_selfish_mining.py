@@ -16,7 +16,7 @@ from consensus_lab.node import ParameterError
 @pytest.fixture(scope="module")
 def raced() -> Any:
     """A few settings."""
-    small = {"alphas": [0.1, 0.25, 0.3, 0.35, 0.4], "n_blocks": 20_000, "replicates": 6}
+    small = {"alphas": [0.1, 0.25, 0.3, 0.35, 0.4], "n_blocks": 16_000, "replicates": 6}
     return selfish_mining.run(Parameters.of(small))
 
 
@@ -48,7 +48,7 @@ def test_thresholds_are_the_published_ones(raced: Any) -> None:
 
 @pytest.mark.slow
 def test_a_lead_stubborn_pool_earns_what_its_own_chain_of_states_says() -> None:
-    chosen = {"alphas": [0.4], "gammas": [0.9], "n_blocks": 20_000, "replicates": 6}
+    chosen = {"alphas": [0.4], "gammas": [0.9], "n_blocks": 16_000, "replicates": 6}
     revenue = {}
     for strategy in ("sm1", "L"):
         row = selfish_mining.run(Parameters.of({**chosen, "strategy": strategy})).frame.iloc[0]
