@@ -243,6 +243,28 @@ def delay_mean_s(race: Race) -> float:
     return race.mean_delay_s() * race.deliveries / (race.deliveries - race.schedule.n_blocks)
 
 
+def year_notes(parameters: NetworkParameters, block_size_bytes: int | None = None) -> list[str]:
+    """What a reader of a year's network has to know: what is unknown, and the blocks' real size."""
+    if parameters.network_year == NO_YEAR:
+        return []
+    year = years.network_year(parameters.network_year)
+    carried = [
+        one.quantity for one in year.inputs
+        if one.status == "carried"
+        and not (one.quantity in UNSET and getattr(parameters, one.quantity) != UNSET[one.quantity])
+    ]  # fmt: skip
+    notes = [
+        f"Unknown for {year.year} and carried over from another year: {', '.join(carried)} "
+        f"(data/{years.YEARS_FILE}; what rests on them: validation-sensitivity)."
+    ]
+    if block_size_bytes is not None and block_size_bytes != year.block_size_bytes:
+        notes.append(
+            f"Blocks of {year.year} had {year.block_size_bytes:,} bytes on average, "
+            f"here they have {block_size_bytes:,}."
+        )
+    return notes
+
+
 def finding_interval_s(
     parameters: NetworkParameters, network: arrays.Network, *, interval_s: float,
     block_size_bytes: int, n_blocks: int, seed: int,

@@ -19,6 +19,7 @@ from consensus_lab.experiments.networks import (
     delay_mean_s,
     delay_quantile_s,
     relay_blocks,
+    year_notes,
 )
 from consensus_lab.experiments.parameters import parameter
 from consensus_lab.experiments.result import Measure, Published, Result
@@ -90,6 +91,7 @@ def run(
         f"{deliveries:,} deliveries; intervals over {parameters.replicates} independent networks.",
         "12.6 s was measured in 2012, before compact blocks and today's lines; a monitor saw a "
         "median below half a second in the month of the essay.",
+        *year_notes(parameters, parameters.block_size_bytes),
     ]
     frame = pandas.DataFrame(rows)
     return Result("propagation", parameters, frame, measures, published(), figure, notes=notes)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from consensus_lab import constants, data, theory
 from consensus_lab.experiments import Progress, quiet
 from consensus_lab.experiments.intervals import mean_interval, proportion_interval
-from consensus_lab.experiments.networks import NetworkParameters, build, relay_blocks
+from consensus_lab.experiments.networks import NetworkParameters, build, relay_blocks, year_notes
 from consensus_lab.experiments.parameters import parameter
 from consensus_lab.experiments.result import Measure, Published, Result
 
@@ -87,6 +87,7 @@ def run(
         "Intervals are binomial over all blocks; a stale block is one that was found and is not "
         "on the chain that most nodes hold at the end.",
         "Published rates are counted by archives that miss stale blocks: lower bounds.",
+        *year_notes(parameters),
     ]
     frame = pandas.DataFrame(rows)
     return Result("stale-rate", parameters, frame, measures, published(parameters), figure,

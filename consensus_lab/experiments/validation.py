@@ -163,7 +163,7 @@ def _year(
 
 
 def _gervais(p: Parameters, row: dict[str, str], made: dict) -> list[Comparison]:
-    pairs = made[gervais.RELAYS[row["relay_protocol"]]]
+    pairs = made[gervais.RELAYS[row["relay_protocol"]][1]]
     races = [
         gervais.race_of(row, network, n_blocks=p.n_blocks_large, seed=seed)
         for network, seed in pairs

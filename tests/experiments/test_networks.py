@@ -98,3 +98,12 @@ def test_impossible_networks_are_refused_by_name(values: dict, name: str) -> Non
     with pytest.raises(ParameterError) as caught:
         NetworkParameters.of(values)
     assert caught.value.parameter == name
+
+
+def test_a_year_tells_what_is_unknown_about_it() -> None:
+    told = networks.year_notes(NetworkParameters.of({"network_year": 2022}), 1_000_000)
+    assert "validation_bytes_per_s" in told[0] and "pools" not in told[0].split("(")[0].split(", ")
+    assert "1,231,633" in told[1]
+    given = NetworkParameters.of({"network_year": 2022, "validation_bytes_per_s": 10**7})
+    assert "validation_bytes_per_s" not in networks.year_notes(given)[0]
+    assert networks.year_notes(NetworkParameters()) == []

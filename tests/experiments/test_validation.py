@@ -145,7 +145,7 @@ def test_each_kind_of_source_gives_its_rows() -> None:
     row = gervais.published_rows(everything=False)[2]
     races = [
         gervais.race_of(row, network, n_blocks=6, seed=seed)
-        for network, seed in gervais.networks(1, 2)[gervais.RELAYS[row["relay_protocol"]]]
+        for network, seed in gervais.networks(1, 2)[gervais.RELAYS[row["relay_protocol"]][1]]
     ]
     rows = gervais.compare_row(row, races)
     assert [one.quantity for one in rows] == [

@@ -27,8 +27,14 @@ if TYPE_CHECKING:
 FILE = "network/published/gervais2016_simulated_propagation_and_stale.csv"
 SOURCE = "Bitcoin-Simulator (Gervais et al. 2016), results.xlsx"
 HISTOGRAM = "bitcoin_2016_histogram"
-RELAYS = {"standard_inv": False, "relay_network": True}
-"""Their protocols that ours can run, and whether pools pass blocks on among themselves."""
+RELAYS = {
+    "standard_inv": ("inv", False), "relay_network": ("inv", True),
+    "sendheaders_relay_network": ("headers", True),
+}  # fmt: skip
+"""Their protocols that ours can run: ours, and whether pools pass blocks on among themselves.
+
+In the fourth, `unsolicited`, only the finder pushes its block; all others announce.
+"""
 
 READABLE = (
     (HISTOGRAM, "standard_inv", "600"), (HISTOGRAM, "standard_inv", "60"),
@@ -81,7 +87,7 @@ def race_of(row: dict[str, str], network: Network, *, n_blocks: int, seed: int) 
 
     from consensus_lab.gossip.mining import draw_schedule
     from consensus_lab.gossip.simulate import simulate
-    from consensus_lab.nakamoto.relay_options import Validation
+    from consensus_lab.nakamoto.relay_options import Relay, Validation
     from consensus_lab.network.gervais import VALIDATION_BYTES_PER_S, block_sizes
 
     interval_s = float(row["block_interval_s"])
@@ -94,10 +100,11 @@ def race_of(row: dict[str, str], network: Network, *, n_blocks: int, seed: int) 
         network, n_blocks=n_blocks, block_interval_s=interval_s, block_size_bytes=size_bytes,
         seed=seed,
     )  # fmt: skip
+    protocol, is_linked = RELAYS[row["relay_protocol"]]
     pools = numpy.flatnonzero(network.hash_share).tolist()
     return simulate(
-        network, schedule, validation=Validation(bytes_per_s=VALIDATION_BYTES_PER_S),
-        overlay=pools if RELAYS[row["relay_protocol"]] else (), seed=seed,
+        network, schedule, relay=Relay(protocol), overlay=pools if is_linked else (), seed=seed,
+        validation=Validation(bytes_per_s=VALIDATION_BYTES_PER_S),
     )  # fmt: skip
 
 
