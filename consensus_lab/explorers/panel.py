@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import ipywidgets
     from matplotlib.figure import Figure
 
-PNG_SCALE = 1.5
-"""Pixels per pixel of the page: sharp on a projector, quick to draw."""
+PNG_DPI = 144
+"""Of pictures that are not SVG: one and a half pixels per pixel of the page, sharp and quick."""
 
 GROWTH_MAX = 1.3
 """How much larger than drawn a figure may become where the page has room."""
@@ -29,33 +29,23 @@ GROWTH_MAX = 1.3
 class Screen:
     """Where an explorer shows its figures, and says what it refuses.
 
-    Parameters
-    ----------
-    kind : str
-        "svg", sharp at any size, or "png", quicker for figures with thousands of marks.
-
     Attributes
     ----------
     picture, message : ipywidgets.HTML
         What is seen.
     """
 
-    def __init__(self, kind: str = "svg") -> None:
+    def __init__(self) -> None:
         import ipywidgets
 
-        assert kind in ("svg", "png"), kind
-        self.kind = kind
         self.picture = ipywidgets.HTML()
         self.message = ipywidgets.HTML()
 
-    def show(self, figure: Figure) -> None:
-        """Show a figure in place of the last one."""
+    def show(self, figure: Figure, png: bytes | None = None) -> None:
+        """Show a figure in place of the last one; as `png`, where it was drawn already."""
         from consensus_lab.report.style import SCREEN_DPI, describe, render
 
-        if self.kind == "svg":
-            mime, data = "image/svg+xml", render(figure, "svg")
-        else:
-            mime, data = "image/png", render(figure, "png", dpi=round(PNG_SCALE * SCREEN_DPI))
+        mime, data = ("image/png", png) if png else ("image/svg+xml", render(figure, "svg"))
         width, height = (round(SCREEN_DPI * inches) for inches in figure.get_size_inches())
         self.picture.value = (
             f'<img class="consensus-lab-screen" alt="{escape(describe(figure))}" '

@@ -22,7 +22,7 @@ from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure
 
 from consensus_lab.report import style
-from consensus_lab.report.maps import clustered_positions, link_alpha, map_strip
+from consensus_lab.report.maps import clustered_positions, link_alpha, map_strip, name_regions
 from consensus_lab.report.table import quantity
 
 if TYPE_CHECKING:
@@ -176,15 +176,34 @@ def _pictures(
     axes = figure.add_axes((0.01, 0.01, 0.98, 0.9))
     dots, words = _stage(axes, places, links, frame)
     pictures, step = [], moments[1] - moments[0]
-    colors = numpy.array([to_rgba(name) for name in (style.MUTED, style.BLUE, style.VERMILLION)])
     for moment in moments:
-        has = arrived <= moment
-        fresh = has & (arrived > moment - FRESH_FRAMES * step)
-        dots.set_facecolors(colors[numpy.where(fresh, 2, has.astype(int))])
-        words.set_text(f"{moment:5.2f} s: {has.mean() * 100:3.0f} % have the block")
+        dots.set_facecolors(front_colors(arrived, moment, fresh_s=FRESH_FRAMES * step))
+        share = float((arrived <= moment).mean())
+        words.set_text(f"{moment:5.2f} s: {share * 100:3.0f} % have the block")
         canvas.draw()
         pictures.append(numpy.asarray(canvas.buffer_rgba())[..., :3].copy())
     return pictures
+
+
+def front_colors(arrived: numpy.ndarray, moment: float, *, fresh_s: float) -> numpy.ndarray:
+    """Each node's colour at a moment: waits, has the block, or got it in the last `fresh_s`."""
+    colors = numpy.array([to_rgba(name) for name in (style.MUTED, style.BLUE, style.VERMILLION)])
+    has = arrived <= moment
+    fresh = has & (arrived > moment - fresh_s)
+    shades: numpy.ndarray = colors[numpy.where(fresh, 2, has.astype(int))]
+    return shades
+
+
+def front_stage(axes: Axes, result: Any) -> PathCollection:
+    """Draw links (as pixels), nodes, the finder's ring, the regions' names; returns the nodes."""
+    frame = result.frame
+    places = _places(result)
+    dots, _ = _stage(axes, places, _links(frame), frame)
+    axes.collections[0].set_rasterized(True)
+    if result.parameters.layout == "region":
+        regions = {node: _region_name(r) for node, r in frame[["node", "region"]].to_numpy()}
+        name_regions(axes, places, regions)
+    return dots
 
 
 def _stage(

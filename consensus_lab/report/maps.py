@@ -16,6 +16,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from consensus_lab.report import style
@@ -50,6 +51,7 @@ def heat_map(
     is_log: bool = False,
     x_names: Mapping[Any, str] | None = None,
     y_names: Mapping[Any, str] | None = None,
+    chosen: tuple[Any, Any] | None = None,
     title: str = "",
     detail: str = "",
 ) -> Figure:
@@ -71,6 +73,8 @@ def heat_map(
         Colours by the logarithm; cells at or below zero stay empty.
     x_names, y_names : mapping, optional
         What is written for a value of an axis.
+    chosen : (x, y), optional
+        The cell that is framed.
     title, detail : str
         What the figure shows, and what it rests on.
     """
@@ -95,6 +99,10 @@ def heat_map(
             lines = frame.pivot(index=y, columns=x, values=contour).sort_index()
             _draw_contours(axes, lines.sort_index(axis=1).to_numpy(float), contour_levels)
             detail = f"{detail}; lines: {contour_label}" if detail else f"Lines: {contour_label}"
+        if chosen is not None:
+            corner = grid.columns.get_loc(chosen[0]), grid.index.get_loc(chosen[1])
+            axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=style.VERMILLION,
+                                     linewidth=3.5, zorder=6, clip_on=False))  # fmt: skip
         axes.set(xlabel=x_label, ylabel=y_label)
         axes.grid(False)
         if title:
@@ -230,7 +238,7 @@ def map_strip(
             share = float(numpy.mean(arrived <= moment))
             axes.set_title(f"{moment:.3g} s: {share * 100:.0f} %", fontsize=9, weight="normal")
             before = moment
-        _name_regions(flat[0], positions, regions or {})
+        name_regions(flat[0], positions, regions or {})
         for axes in flat:
             axes.set_axis_off()
             axes.set_aspect("equal")
@@ -267,9 +275,10 @@ def _draw_front(
                      linewidths=0, rasterized=len(places) > VECTOR_MAX)  # fmt: skip
 
 
-def _name_regions(
+def name_regions(
     axes: Axes, positions: Mapping[Hashable, tuple[float, float]], regions: Mapping[Hashable, str]
 ) -> None:
+    """Write each region's name over its nodes."""
     for region in sorted(set(regions.values())):
         spots = [positions[node] for node in positions if regions.get(node) == region]
         if spots:

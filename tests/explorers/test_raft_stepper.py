@@ -16,6 +16,8 @@ from consensus_lab.explorers.raft_story import Action
 from consensus_lab.report.logs import ServerLog, log_rows
 from consensus_lab.report.style import describe, render
 
+pytestmark = pytest.mark.slow  # Every picture takes a third of a second.
+
 ELECTED = "wait 4000 ms"
 
 
@@ -117,7 +119,6 @@ def test_of_a_long_log_the_end_is_shown() -> None:
     assert "59" in texts and "1" not in texts and "…" in texts
 
 
-@pytest.mark.slow
 def test_the_twin_needs_neither_widgets_nor_a_kernel() -> None:
     program = (
         "import sys; sys.modules['ipywidgets'] = None\n"
