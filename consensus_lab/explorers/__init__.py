@@ -15,7 +15,10 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "explore_gossip": "gossip",
     "explore_raft": "raft_stepper",
+    "explore_risk": "risk",
+    "explore_trade_off": "trade_off",
     "RaftStory": "raft_story",
 }
 

@@ -51,7 +51,6 @@ def heat_map(
     is_log: bool = False,
     x_names: Mapping[Any, str] | None = None,
     y_names: Mapping[Any, str] | None = None,
-    chosen: tuple[Any, Any] | None = None,
     title: str = "",
     detail: str = "",
 ) -> Figure:
@@ -73,8 +72,6 @@ def heat_map(
         Colours by the logarithm; cells at or below zero stay empty.
     x_names, y_names : mapping, optional
         What is written for a value of an axis.
-    chosen : (x, y), optional
-        The cell that is framed.
     title, detail : str
         What the figure shows, and what it rests on.
     """
@@ -99,15 +96,20 @@ def heat_map(
             lines = frame.pivot(index=y, columns=x, values=contour).sort_index()
             _draw_contours(axes, lines.sort_index(axis=1).to_numpy(float), contour_levels)
             detail = f"{detail}; lines: {contour_label}" if detail else f"Lines: {contour_label}"
-        if chosen is not None:
-            corner = grid.columns.get_loc(chosen[0]), grid.index.get_loc(chosen[1])
-            axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=style.VERMILLION,
-                                     linewidth=3.5, zorder=6, clip_on=False))  # fmt: skip
         axes.set(xlabel=x_label, ylabel=y_label)
         axes.grid(False)
         if title:
             style.headline(axes, title, detail)
     return figure
+
+
+def frame_cell(
+    axes: Axes, values: tuple[Any, Any], *, xs: Iterable[Any], ys: Iterable[Any]
+) -> None:
+    """Frame the cell of these values of x and y on a heat map of all `xs` and `ys`."""
+    corner = sorted(set(xs)).index(values[0]), sorted(set(ys)).index(values[1])
+    axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=style.VERMILLION, linewidth=3.5,
+                             zorder=6, clip_on=False))  # fmt: skip
 
 
 def _name_cells(

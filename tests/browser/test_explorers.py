@@ -13,11 +13,23 @@ from tests.browser.page import SCREEN, Page
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 DONE = "all cells have run"
+SMALL_FRONT = "{'n_nodes': 150}"
+SMALL_GRID = (
+    "{'n_nodes': 40, 'n_blocks': 100, 'replicates': 1, 'block_intervals_s': [600.0, 60.0, 12.0],"
+    " 'block_sizes_bytes': [250_000, 1_000_000]}"
+)
 CELLS = (
-    "import sys\nfrom consensus_lab import explorers",
+    "import sys\nfrom consensus_lab import explorers\n"
+    "from consensus_lab.experiments import gossip_front, stale_rate\n"
+    "from consensus_lab.explorers.trade_off import small_grid",
     "explorers.explore_raft(actions='wait 2000 ms')",
+    f"explorers.explore_gossip(gossip_front.Parameters.of({SMALL_FRONT}))",
+    f"explorers.explore_trade_off(small_grid(stale_rate.Parameters.of({SMALL_GRID})))",
+    "explorers.explore_risk()",
     "print(*'all cells have run'.split(), sys.executable)",
 )
+RAFT, GOSSIP, TRADE_OFF, RISK = range(4)
+"""Places of the explorers on the page."""
 
 
 def small_notebook(folder: Path) -> str:
@@ -30,18 +42,25 @@ def small_notebook(folder: Path) -> str:
     return "explorers.ipynb"
 
 
-def press_stepper(page: Page, number: int = 0) -> None:
-    """Crash the leader, go on, and take it back."""
-    first = page.source(number)
+def press_stepper(page: Page) -> None:
+    """Crash the leader, go on, and take both back."""
+    first = page.source(RAFT)
     page.click(".consensus-lab-crash")
-    crashed = page.wait_for_change(first, number)
-    assert "is down" in page.alt(number)
+    crashed = page.wait_for_change(first, RAFT)
+    assert "is down" in page.alt(RAFT)
     page.click(".consensus-lab-step")
-    page.wait_for_change(crashed, number)
-    page.click(".consensus-lab-back")
-    wait(lambda: page.source(number) == crashed, "the picture after the crash, to the byte")
-    page.click(".consensus-lab-back")
-    wait(lambda: page.source(number) == first, "the first picture, to the byte")
+    page.wait_for_change(crashed, RAFT)
+    for before in (crashed, first):
+        page.click(".consensus-lab-back")
+        wait(lambda old=before: page.source(RAFT) == old, "the picture before, to the byte")
+
+
+def move(page: Page, handle: int, explorer: int, key: str = "ARROW_RIGHT", times: int = 1) -> str:
+    """Move a slider by key, and return what the new picture says."""
+    before = page.source(explorer)
+    page.press_key(page.find(".noUi-handle")[handle], key, times)
+    page.wait_for_change(before, explorer)
+    return page.alt(explorer)
 
 
 @pytest.mark.slow
@@ -53,9 +72,14 @@ def test_the_explorers_answer_in_a_real_jupyterlab(
     page.wait_for_text(f"{DONE} {sys.executable}")  # The kernel is this environment's own.
     press_stepper(page)
     page.click(".consensus-lab-propose")
-    page.show(SCREEN)
-    page.keep(kept, "explorers-raft")
+    # Sliders from top to bottom: time, links; interval, size; attacker, confirmations, ...
+    assert "After 0.00 s" not in move(page, 0, GOSSIP, times=9)
+    assert "every 60 s" in move(page, 2, TRADE_OFF)
+    assert "against 11 % of the hash power" in move(page, 4, RISK)
     assert page.errors() == []
+    for number, name in enumerate(("raft", "gossip", "trade-off", "risk")):
+        page.show(SCREEN, number)
+        page.keep(kept, f"explorers-{name}")
 
 
 @pytest.mark.full
