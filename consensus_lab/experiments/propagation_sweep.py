@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from consensus_lab import constants, data
 from consensus_lab.experiments import Progress, propagation, quiet
+from consensus_lab.experiments.intervals import mean_interval
 from consensus_lab.experiments.networks import TOPOLOGIES
 from consensus_lab.experiments.parameters import parameter
 from consensus_lab.experiments.result import Measure, Published, Result
@@ -29,6 +30,9 @@ OF_A_GRAPH = ("degree", "topology")
 """Properties that a user's own graph has already."""
 
 STATISTICS = ("mean", "p50", "p90", "p99")
+SHARES = {f"p{share * 100:g}": share for share in propagation.SHARES}
+"""Quantiles by name, for whole distributions."""
+
 GERVAIS = "Gervais et al. 2016, simulated (its network of 2016)"
 THEIR_RELAYS = {"standard_inv": "inv", "unsolicited": "push"}
 
@@ -102,7 +106,8 @@ def run(
     Returns
     -------
     Result
-        `frame`: one row per property, value and statistic: the delay (s) with its 95 % interval.
+        `frame`: one row per property, value and statistic (the mean, and quantiles from 1 to
+        99 % of the deliveries): the delay (s) with its 95 % interval.
     """
     import pandas
 
@@ -115,12 +120,11 @@ def run(
         key = repr({**setting.as_dict(), **_chosen(setting)})
         if key not in known:
             known[key] = propagation.run(setting, graph=graph)
-        for statistic in STATISTICS:
-            measure = known[key].measure(f"delay_s_{statistic}")
+        for statistic, (delay_s, low_s, high_s) in _delays(known[key]).items():
             rows.append({
                 "property": name, "value": str(value), "statistic": statistic,
-                "delay_s": measure.value, "delay_low_s": measure.low,
-                "delay_high_s": measure.high, "networks": measure.replicates,
+                "delay_s": delay_s, "delay_low_s": low_s, "delay_high_s": high_s,
+                "networks": parameters.replicates,
             })  # fmt: skip
     progress(len(settings), len(settings), "settings")
     measures = [
@@ -137,6 +141,16 @@ def run(
     frame = pandas.DataFrame(rows)
     return Result("propagation-sweep", parameters, frame, measures, published(), figure,
                   notes=notes)  # fmt: skip
+
+
+def _delays(result: Result) -> dict[str, tuple[float, float, float]]:
+    """The mean delay and its quantiles, each with its interval over networks."""
+    mean = result.measure("delay_s_mean")
+    by_share = dict(list(result.frame.groupby("share")["delay_s"]))
+    return {
+        "mean": (mean.value, mean.low, mean.high),
+        **{name: mean_interval(by_share[share]) for name, share in SHARES.items()},
+    }
 
 
 def _chosen(setting: propagation.Parameters) -> dict[str, Any]:
@@ -175,4 +189,19 @@ def figure(result: Result) -> Figure:
     """One small picture per property."""
     from consensus_lab.report.gossip_sweeps import sweep_figure
 
-    return sweep_figure(result)
+    return sweep_figure(result, STATISTICS)
+
+
+def distributions(result: Result) -> Figure:
+    """The whole distribution of delays for every value, one small picture per property.
+
+    The quantiles measured on the real network stand beside the relay protocols.
+    """
+    from consensus_lab.report.gossip_sweeps import distributions_figure
+
+    measured = [
+        (propagation.QUANTILES[name], one.value, one.source)
+        for one in propagation.published()
+        if (name := one.quantity.removeprefix("delay_s_")) in propagation.QUANTILES
+    ]
+    return distributions_figure(result, SHARES, measured)

@@ -59,7 +59,7 @@ class Parameters(NetworkParameters):
         1500, full=10_000, unit="count", meaning="blocks per replicate on the network", minimum=10
     )
     n_blocks_alone: int = parameter(
-        400_000, full=20_000_000, unit="count", meaning="blocks of the race of pools alone",
+        400_000, full=5_000_000, unit="count", meaning="blocks of the race of pools alone",
         minimum=10,
     )  # fmt: skip
     block_interval_s: float = parameter(

@@ -5,11 +5,14 @@ Rules of this file: a result in, a figure out.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from consensus_lab.report import style
+from consensus_lab.report.distributions import source_name
 from consensus_lab.report.table import quantity
 
 if TYPE_CHECKING:
@@ -26,40 +29,126 @@ COLUMNS = 3
 NAMES = {"mean": "mean", "p50": "half of the deliveries", "p90": "90 %", "p99": "99 %"}
 
 
-def sweep_figure(result: Any) -> Figure:
+def sweep_figure(result: Any, statistics: Sequence[str]) -> Figure:
     """Delays over each property in a picture of its own, all on one axis of time."""
-    frame, parameters = result.frame, result.parameters
-    names = list(dict.fromkeys(frame["property"]))
-    known: dict[str, dict[str, float]] = {name: {} for name in names}
-    for reference in result.references:
-        for name in names:
-            prefix = f"delay_s_mean_{name}_"
-            if reference.quantity.startswith(prefix):
-                known[name][reference.quantity.removeprefix(prefix)] = reference.value
-    rows = -(-len(names) // COLUMNS)
+    frame = result.frame[result.frame["statistic"].isin(statistics)]
+    known = _known(result)
     with style.style():
-        figure = style.new_figure(10.6, 3.1 * rows + 0.9)
-        panels = figure.subplots(rows, COLUMNS, squeeze=False, sharey=True)
-        flat = list(panels.flat)
-        for axes, name in zip(flat, names, strict=False):
+        figure, flat = _panels(frame)
+        for axes, name in zip(flat, known, strict=False):
             _draw_sweep(axes, frame[frame["property"] == name], name, known[name])
-        for axes in flat[len(names) :]:
-            axes.set_axis_off()
         flat[0].set_yscale("log")
         style.log_ticks(flat[0].yaxis)
-        for row in panels:
-            row[0].set_ylabel("delay from discovery to accepted block (s)", fontsize=8)
+        for axes in flat[::COLUMNS]:
+            axes.set_ylabel("delay from discovery to accepted block (s)", fontsize=8)
         handles, labels = flat[0].get_legend_handles_labels()
-        spare = flat[len(names)] if len(names) < len(flat) else None
+        spare = flat[len(known)] if len(known) < len(flat) else None
         where: dict[str, Any] = {"loc": "upper left"} if spare else {"loc": "outside lower left"}
-        (spare or figure).legend(
-            handles, labels, title=f"{parameters.n_nodes:,} nodes, "
-            f"{quantity(parameters.block_size_bytes, 'bytes')},\n{parameters.replicates} networks, "
-            f"95 % intervals, seed {parameters.seed}", alignment="left", title_fontsize=8, **where,
-        )  # fmt: skip
+        (spare or figure).legend(handles, labels, title=_basis(result), alignment="left",
+                                 title_fontsize=8, **where)  # fmt: skip
         figure.suptitle(style.wrapped(_title(frame), 10.0), x=0.01, ha="left", fontsize=10.5,
                         weight="bold")  # fmt: skip
     return figure
+
+
+def distributions_figure(
+    result: Any, shares: Mapping[str, float], measured: Sequence[tuple[float, float, str]] = ()
+) -> Figure:
+    """Shares of the deliveries over the delay, a curve per value, a picture per property.
+
+    Parameters
+    ----------
+    result : Result
+        Of the experiment on propagation sweeps.
+    shares : mapping of str to float
+        The share of deliveries that each statistic of the frame stands for.
+    measured : sequence of (share, delay in seconds, source)
+        Others' quantiles, drawn beside the relay protocols.
+    """
+    frame = result.frame[result.frame["statistic"].isin(list(shares))]
+    names = list(dict.fromkeys(frame["property"]))
+    with style.style():
+        figure, flat = _panels(frame, sharex=True)
+        for axes, name in zip(flat, names, strict=False):
+            for number, (value, part) in enumerate(
+                frame[frame["property"] == name].groupby("value", sort=False)
+            ):
+                look = style.look(number)
+                at = [shares[statistic] for statistic in part["statistic"]]
+                low = part["delay_low_s"].clip(lower=0.05 * part["delay_s"])
+                axes.fill_betweenx(at, low, part["delay_high_s"], color=look.color, alpha=0.2,
+                                   linewidth=0)  # fmt: skip
+                axes.plot(part["delay_s"], at, color=look.color, linestyle=look.dash,
+                          linewidth=1.4, label=_value(name, str(value)))  # fmt: skip
+            axes.set_title(TITLES[name], fontsize=9.5)
+            axes.legend(fontsize=7, loc="upper left", handlelength=1.8, labelspacing=0.25)
+            style.percent(axes.yaxis)
+        flat[0].set_xscale("log")
+        style.log_ticks(flat[0].xaxis)
+        for axes in flat[: len(names)][-COLUMNS:]:
+            axes.tick_params(labelbottom=True)
+            axes.set_xlabel("delay to accepted block (s)", fontsize=8)
+        for axes in flat[::COLUMNS]:
+            axes.set_ylabel("share of the deliveries", fontsize=8)
+        figure.suptitle("The share of the deliveries that are done, over the delay", x=0.01,
+                        ha="left", fontsize=10.5, weight="bold")  # fmt: skip
+        marks = _draw_measured(flat[names.index("relay")], measured) if "relay" in names else []
+        title = f"{_basis(result)}" + ("\n\nmeasured on the real network:" if marks else "")
+        spare = flat[len(names)] if len(names) < len(flat) else None
+        where: dict[str, Any] = {"loc": "upper left"} if spare else {"loc": "outside lower left"}
+        (spare or figure).legend(handles=marks, title=title, alignment="left", title_fontsize=8,
+                                 **where)  # fmt: skip
+    return figure
+
+
+def _draw_measured(axes: Axes, measured: Sequence[tuple[float, float, str]]) -> list[Line2D]:
+    """Quantiles of the real network, one mark per source."""
+    marks = []
+    for number, source in enumerate(dict.fromkeys(source_name(one[2]) for one in measured)):
+        points = [(delay, share) for share, delay, who in measured if source_name(who) == source]
+        marks += axes.plot(
+            *zip(*points, strict=True), linestyle="none", color=style.INK, markersize=5,
+            marker=style.MARKERS[number % len(style.MARKERS)], markerfacecolor=style.PAPER,
+            zorder=5, label=source,
+        )  # fmt: skip
+    return marks
+
+
+def _panels(frame: pandas.DataFrame, **shared: bool) -> tuple[Figure, list[Axes]]:
+    """As many pictures as properties, the rest left empty."""
+    count = frame["property"].nunique()
+    rows = -(-count // COLUMNS)
+    figure = style.new_figure(10.6, 3.1 * rows + 0.9)
+    flat = list(figure.subplots(rows, COLUMNS, squeeze=False, sharey=True, **shared).flat)
+    for axes in flat[count:]:
+        axes.set_axis_off()
+    return figure, flat
+
+
+def _basis(result: Any) -> str:
+    parameters = result.parameters
+    return (
+        f"{parameters.n_nodes:,} nodes, {quantity(parameters.block_size_bytes, 'bytes')},\n"
+        f"{parameters.replicates} networks, 95 % intervals, seed {parameters.seed}"
+    )
+
+
+def _known(result: Any) -> dict[str, dict[str, float]]:
+    """Others' mean delays by property and value."""
+    known: dict[str, dict[str, float]] = {name: {} for name in result.frame["property"]}
+    for reference in result.references:
+        for name in known:
+            prefix = f"delay_s_mean_{name}_"
+            if reference.quantity.startswith(prefix):
+                known[name][reference.quantity.removeprefix(prefix)] = reference.value
+    return known
+
+
+def _value(name: str, value: str) -> str:
+    """A value as a legend writes it."""
+    if name == "block_size_bytes":
+        return quantity(float(value), "bytes")
+    return value.replace("_", " ")
 
 
 def _draw_sweep(axes: Axes, frame: pandas.DataFrame, name: str, known: dict[str, float]) -> None:

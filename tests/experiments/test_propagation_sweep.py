@@ -74,6 +74,23 @@ def test_the_figure_has_a_picture_per_property_and_others_values(swept: Any) -> 
     assert beside.loc[quantity("block_size_bytes", 1_000_000), "published"] == 45.98
 
 
+@pytest.mark.slow
+def test_whole_distributions_rise_and_have_a_curve_per_value(swept: Any) -> None:
+    frame = swept.frame[swept.frame["statistic"] != "mean"]
+    for _, part in frame.groupby(["property", "value"]):
+        assert part["delay_s"].is_monotonic_increasing
+        assert len(part) == len(propagation.SHARES)
+    sizes, relays = propagation_sweep.distributions(swept).axes[:2]
+    assert sizes.get_legend_handles_labels()[1] == ["10 kB", "1 MB"]
+    labels = relays.get_legend_handles_labels()[1]
+    assert labels == ["inv", "compact high", "Decker and Wattenhofer 2013", "KIT DSN monitor"]
+    alone = propagation.run(Parameters.of(SMALL).base()).measure("delay_s_p90")
+    chosen = (frame["property"] == "relay") & (frame["value"] == "inv")
+    ours = frame[chosen].set_index("statistic").loc["p90"]
+    assert ours["delay_s"] == pytest.approx(alone.value)
+    assert ours["delay_high_s"] == pytest.approx(alone.high)
+
+
 def test_an_impossible_value_in_a_list_is_refused_before_the_first_run() -> None:
     with pytest.raises(ParameterError, match="degree must be below n_nodes"):
         Parameters.of({**SMALL, "degrees": [4, 60]})
