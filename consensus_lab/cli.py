@@ -13,6 +13,7 @@ import textwrap
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from consensus_lab.node import ParameterError
 
@@ -62,6 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--out", default=f"{RESULTS}/table", help="folder (default %(default)s)")
     table.add_argument(
         "--no-notebook", action="store_true", help="leave out the executed notebook"
+    )
+    table.add_argument(
+        "--live", action="store_true", help="measure a real etcd cluster on this machine, too"
+    )
+    table.add_argument(
+        "--check", action="store_true", help="exit with 1 where a cell leaves its stated tolerance"
     )
     report = add("report", _report, "execute all notebooks and build the HTML report")
     report.add_argument("--out", default=f"{RESULTS}/report", help="folder (default %(default)s)")
@@ -132,15 +139,61 @@ def _run(chosen: argparse.Namespace) -> None:
 def _table(chosen: argparse.Namespace) -> int:
     from consensus_lab.experiments import comparison, timed
 
-    parameters = comparison.Parameters.from_texts(_texts(chosen.parameters), preset=chosen.preset)
+    texts = _texts(chosen.parameters) | ({"is_live": "true"} if chosen.live else {})
+    parameters = comparison.Parameters.from_texts(texts, preset=chosen.preset)
     out = Path(chosen.out)
     _require_writable(out)
     result = timed(comparison.run, parameters, _progress(quiet=chosen.quiet))
     comparison.save(result, out)
     width = shutil.get_terminal_size((100, 24)).columns
     print(comparison.as_text(result, width=width, colour=sys.stdout.isatty()), flush=True)
-    print(f"\nsaved in {out} ({result.wall_s:.0f} s)", flush=True)
-    return EXIT_OK if chosen.no_notebook else _table_notebook(out, parameters.as_dict())
+    print(f"saved in {out} ({result.wall_s:.0f} s)", flush=True)
+    code = EXIT_OK
+    try:
+        _table_links(out)
+        _table_changes(result, out, width, quiet=chosen.quiet)
+        if not chosen.no_notebook:
+            code = _table_notebook(out, parameters.as_dict())
+    except KeyboardInterrupt:
+        print(f"consensus-lab: interrupted; the table is saved in {out}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return _table_check(result) or code if chosen.check else code
+
+
+def _table_links(out: Path) -> None:
+    """Lay the notebooks where the table's links lead; a table without them is one all the same."""
+    from consensus_lab.publish import copy_notebooks
+
+    try:
+        copy_notebooks(out / "notebooks")
+    except ParameterError as error:
+        print(f"consensus-lab: the table's links lead nowhere: {error}", file=sys.stderr)
+
+
+def _table_changes(result: Any, out: Path, width: int, *, quiet: bool) -> None:
+    """What would be otherwise in the table with the defaults, if parameters were changed."""
+    from consensus_lab.experiments import comparison
+
+    against = comparison.baseline(result.parameters)
+    if against is None:
+        return
+    before = comparison.saved(against, Path(RESULTS) / "table")
+    if before is None:
+        print("measuring the table with the defaults, to compare", file=sys.stderr)
+        before = comparison.run(against, _progress(quiet=quiet))
+    print("\n" + comparison.save_changes(before, result, out, width=width), flush=True)
+
+
+def _table_check(result: Any) -> int:
+    """1, and a line on standard error for each cell, where any is outside its tolerance."""
+    from consensus_lab.experiments import comparison
+
+    outside = comparison.outside(result)
+    for line in outside:
+        print(f"consensus-lab: outside its tolerance: {line}", file=sys.stderr)
+    cells = len(result.frame)
+    print(f"check: {cells - len(outside)} of {cells} cells are inside their stated tolerance")
+    return EXIT_DIFFERS if outside else EXIT_OK
 
 
 def _table_notebook(out: Path, values: dict[str, object]) -> int:
@@ -152,10 +205,6 @@ def _table_notebook(out: Path, values: dict[str, object]) -> int:
     except NotebookError as error:
         print(f"consensus-lab: the table is saved, but {error}", file=sys.stderr)
         return EXIT_DIFFERS
-    except KeyboardInterrupt:
-        print("consensus-lab: interrupted; the table is saved, its notebook is not executed",
-              file=sys.stderr)  # fmt: skip
-        return EXIT_INTERRUPTED
     return EXIT_OK
 
 

@@ -60,6 +60,12 @@ ETCD_FINALITY_MS_MAX = 10.0
 ETCD_THROUGHPUT_TPS_MIN = 10_000.0
 ETCD_DATABASE_BYTES_MAX = 8e9
 
+ETCD_RELAY_MS_MAX = 10.0
+"""The essay's "a few milliseconds" between all peers of a region, taken as below ten."""
+
+BITCOIN_ATTACKER_SHARE_MIN = 0.5
+"""Share of the network from which on the essay lets an attacker win."""
+
 BITCOIN_NODES_MIN = 13_870
 BITCOIN_FINALITY_MINUTES = 60.0
 BITCOIN_THROUGHPUT_TPS = 7.0
@@ -71,7 +77,7 @@ BITCOIN_TRANSACTIONS_PER_BLOCK_MIN = 1500
 
 
 class EssayRow(NamedTuple):
-    """One row of the essay's closing table.
+    """One statement of the essay about both systems.
 
     Attributes
     ----------
@@ -80,17 +86,25 @@ class EssayRow(NamedTuple):
     title : str
         What the row is about.
     paxos, nakamoto : str
-        The published cells for Paxos (etcd) and Nakamoto (Bitcoin), as published.
+        The published cells for Paxos (etcd) and Nakamoto (Bitcoin).
+    raft : str or None
+        For Raft where it is another than for Paxos; empty where nothing is stated.
     """
 
     key: str
     title: str
     paxos: str
     nakamoto: str
+    raft: str | None = None
+
+    @property
+    def cells(self) -> tuple[str, str, str]:
+        """Published for Paxos, Raft and Nakamoto."""
+        return self.paxos, self.paxos if self.raft is None else self.raft, self.nakamoto
 
 
 ESSAY_TABLE = (
-    EssayRow("publication", "Publication", "Leslie Lamport, 1988", "Satoshi Nakamoto, 2008"),
+    EssayRow("publication", "Publication", "Leslie Lamport, 1988", "Satoshi Nakamoto, 2008", ""),
     EssayRow(
         "unit_of_consensus", "Unit of consensus", "Any single value", "Block (list of transactions)"
     ),
@@ -104,3 +118,20 @@ ESSAY_TABLE = (
     EssayRow("finality", "Transaction finality", "<10 ms", "60 minutes"),
     EssayRow("throughput", "Transaction throughput", ">10,000 TPS", "7 TPS"),
 )
+"""The essay's closing table."""
+
+ESSAY_TEXT = (
+    EssayRow("failures", "Failures tolerated", "Crash and restart", "Byzantine faults"),
+    EssayRow(
+        "adversary", "Adversary tolerated", "None: all are honest", "Less than half the network"
+    ),
+    EssayRow(
+        "messages", "Messages per decision", "Leader to followers and back", "No votes; gossip"
+    ),
+    EssayRow("proposer", "Who proposes", "The leader", "Who finds a proof of work"),
+    EssayRow("conflicts", "Conflict resolution", "The leader's log wins", "Longest chain wins"),
+    EssayRow("propagation", "Propagation delay", "A few milliseconds", "12.6 s"),
+    EssayRow("membership", "Membership change", "Consensus of a quorum", "No consensus needed"),
+    EssayRow("identity", "Cost of an identity", "None", "Proof of work"),
+)
+"""What the essay says of both systems in its text, in our words."""

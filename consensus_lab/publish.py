@@ -73,7 +73,8 @@ def execute(
 
     with tempfile.TemporaryDirectory() as folder:
         if table is not None:
-            shutil.copytree(table, Path(folder) / comparison.SAVED)
+            ignored = shutil.ignore_patterns("notebooks")
+            shutil.copytree(table, Path(folder) / comparison.SAVED, ignore=ignored)
         made = Path(folder) / source.name
         papermill.execute_notebook(
             source, made, parameters=dict(parameters), cwd=folder, progress_bar=False,
@@ -83,15 +84,17 @@ def execute(
 
 
 def execute_table(out: Path, parameters: Mapping[str, Any]) -> Path:
-    """The table's notebook, run with those parameters on the table in `out`, and put beside it.
+    """The table's notebook, run with those parameters on the table in `out`.
+
+    It takes the place of its copy in `out/notebooks`, where the table's links lead.
 
     Raises
     ------
     NotebookError
-        When it does not run to its end; the table stays as it is.
+        When it does not run to its end; the table and the copy stay as they are.
     """
     (source,) = notebooks_folder().glob("00_*.ipynb")
-    target = Path(out) / source.name
+    target = Path(out) / "notebooks" / source.name
     try:
         execute(source, target, parameters, table=out)
     except Exception as error:  # Whatever a cell or its kernel may raise.

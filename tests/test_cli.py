@@ -136,6 +136,8 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path) -> None:
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+NOTEBOOK = "00_comparison_table.ipynb"
+SIZES = {"n_nodes": 60, "replicates": 2}
 TABLE = ["table", "-p", "n_nodes=60", "-p", "replicates=2", "--quiet", "--out"]
 
 
@@ -145,8 +147,7 @@ def test_the_table_comes_with_its_executed_notebook(
 ) -> None:
     """The notebook shows the table that was measured, and a table outlives its notebook."""
     assert cli.main([*TABLE, str(tmp_path / "table")]) == cli.EXIT_OK
-    (notebook,) = (tmp_path / "table").glob("*.ipynb")
-    text = notebook.read_text(encoding="utf-8")
+    text = (tmp_path / "table" / "notebooks" / NOTEBOOK).read_text(encoding="utf-8")
     assert "measured before, in" in text
     assert "Hard-coded membership" in text and "image/png" in text
 
@@ -154,12 +155,13 @@ def test_the_table_comes_with_its_executed_notebook(
         raise RuntimeError("kernel died\nfor a reason")
 
     monkeypatch.setattr(publish, "execute", fails)
-    monkeypatch.setattr(comparison, "run", lambda parameters, progress: comparison.saved(
-        parameters, tmp_path / "table"))  # fmt: skip
+    measured = comparison.saved(comparison.Parameters.of(SIZES), tmp_path / "table")
+    monkeypatch.setattr(comparison, "run", lambda parameters, progress: measured)
     assert cli.main([*TABLE, str(tmp_path / "second")]) == cli.EXIT_DIFFERS
     assert "the table is saved, but 00_comparison_table.ipynb" in capfd.readouterr().err
     assert (tmp_path / "second" / "table.csv").exists()
-    assert not list((tmp_path / "second").glob("*.ipynb"))
+    copy = json.loads((tmp_path / "second" / "notebooks" / NOTEBOOK).read_text())
+    assert not any(cell.get("outputs") for cell in copy["cells"])
 
 
 def test_where_finds_code_test_and_notebook(capsys: pytest.CaptureFixture[str]) -> None:

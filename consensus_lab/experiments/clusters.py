@@ -6,13 +6,14 @@ from a geography, disks whose write time was measured, a CPU that takes its time
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from consensus_lab import data
 from consensus_lab.client import Refused, Request
 from consensus_lab.experiments.parameters import ParameterSet, parameter
-from consensus_lab.kv import KeyValueStore, Put
+from consensus_lab.kv import KeyValueStore, Put, StoreConfig
 from consensus_lab.network import geography
 from consensus_lab.node import Node, NodeId, ParameterError
 from consensus_lab.paxos.multi import MultiPaxosNode
@@ -98,23 +99,24 @@ def links_of(parameters: ClusterParameters) -> Links:
 
 
 def factory(
-    parameters: ClusterParameters, *, raft: RaftConfig | None = None
-) -> Callable[[NodeId, Any], Node]:
+    parameters: ClusterParameters, *, raft: RaftConfig | None = None,
+    store: StoreConfig | None = None,
+) -> Callable[[NodeId, Any], Node]:  # fmt: skip
     """What makes a server of that protocol, at the start and after each crash."""
     ids = tuple(range(1, parameters.n_servers + 1))
-    restarts = dict.fromkeys(ids, 0)
+    restarts: Counter[NodeId] = Counter()  # Of members, and of who may join them later.
 
     def make(node_id: NodeId, disk: Any) -> Node:
         restarts[node_id] += 1
         source = stream(parameters.seed, "server", node_id, restarts[node_id])
         if parameters.protocol == "raft":
             return RaftNode(
-                node_id, disk, members=ids, machine=KeyValueStore(), random_source=source,
+                node_id, disk, members=ids, machine=KeyValueStore(store), random_source=source,
                 config=raft,
             )  # fmt: skip
         return MultiPaxosNode(
             node_id, disk, parameters=MultiPaxosParameters(Quorums(ids)),
-            machine=KeyValueStore(), source=source,
+            machine=KeyValueStore(store), source=source,
         )  # fmt: skip
 
     return make
@@ -126,11 +128,12 @@ def start(
     trace: Trace | None = None,
     raft: RaftConfig | None = None,
     links: Links | None = None,
+    store: StoreConfig | None = None,
 ) -> tuple[Engine, NodeId]:
     """A running cluster that has just elected its leader, and who that is."""
     ids = range(1, parameters.n_servers + 1)
     engine = Engine(
-        factory(parameters, raft=raft), ids, seed=parameters.seed,
+        factory(parameters, raft=raft, store=store), ids, seed=parameters.seed,
         links=links or links_of(parameters), hosts=host_of(parameters), trace=trace,
     )  # fmt: skip
     engine.run(until=lambda: leader_of(engine) is not None, until_ns=_LEADER_WITHIN_NS)

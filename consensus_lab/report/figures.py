@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from consensus_lab.report import style
 from consensus_lab.report.curves import curve_with_band, saturation
 from consensus_lab.report.distributions import Known, cdf_curves, samples_cdf, source_name
-from consensus_lab.report.table import AGREES, HOLDS, quantity
+from consensus_lab.report.table import WITHIN, quantity
 
 if TYPE_CHECKING:
     import pandas
@@ -157,7 +157,7 @@ def comparison_figure(result: Any) -> Figure:
     """How many times the published value ours is, for every cell that is a number."""
     frame = result.frame.dropna(subset=["ratio"]).reset_index(drop=True)
     systems = list(dict.fromkeys(result.frame["system"]))
-    kept = int(result.frame["verdict"].isin([AGREES, HOLDS]).sum())
+    kept = int(result.frame["verdict"].isin([WITHIN]).sum())
     with style.style():
         figure, axes = style.axes_of(None, height_in=1.6 + 0.42 * len(frame))
         for number, system in enumerate(systems):
@@ -172,6 +172,11 @@ def comparison_figure(result: Any) -> Figure:
             axes.errorbar(ratios, -part.index.to_numpy(), xerr=errors, color=look.color,
                           marker=look.marker, markersize=7, linestyle="none", capsize=3,
                           label=system)  # fmt: skip
+            if part["live_value"].notna().any():
+                real = part["live_value"].astype(float) / part["published_value"].astype(float)
+                axes.plot(real.to_numpy(), -part.index.to_numpy() - 0.28, color=look.color,
+                          marker=look.marker, markersize=6, markerfacecolor="none",
+                          linestyle="none")  # fmt: skip
         axes.axvline(1.0, color=style.INK, linestyle=(0, (4, 3)), linewidth=1.0)
         axes.set_xscale("log")
         low, high = axes.get_xlim()
@@ -183,6 +188,7 @@ def comparison_figure(result: Any) -> Figure:
         style.legend(axes)
         style.headline(axes, f"{kept} of {len(result.frame)} cells agree with what was published, "
                        "or keep its bound",
-                       f"cells that are numbers; 95 % intervals; seed {result.parameters.seed}",
+                       "cells that are numbers; 95 % intervals; hollow: the real system; seed "
+                       f"{result.parameters.seed}",
                        width_in=4.6)  # fmt: skip
     return figure

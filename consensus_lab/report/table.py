@@ -26,14 +26,13 @@ HOWS = (SIMULATED, FROM_DATA, ENFORCED, CLOSED_FORM)
 """How a value of ours came about: by a run, from measured data, by a rule that refuses the
 opposite, by a formula."""
 
-AGREES, HOLDS, DIFFERS, OPEN = "agrees", "holds", "differs", "open"
+WITHIN, DIFFERS, OPEN = "within", "differs", "open"
 VERDICTS = {
-    AGREES: "✓",  # The published value lies within the interval or its stated tolerance.
-    HOLDS: "✓",  # A published bound is kept.
-    DIFFERS: "✗",
-    OPEN: "–",  # Not decided: the note says why.
+    WITHIN: "✓",  # The stated tolerance around the published value, or its bound, is kept.
+    DIFFERS: "✗",  # It is not: the note says why.
+    OPEN: "–",  # Not decided: nothing was published, or the interval is too wide.
 }
-"""Verdicts with the sign that stands for them."""
+"""Verdicts on the published value with the sign that stands for them."""
 
 
 class Cell(NamedTuple):
@@ -61,12 +60,18 @@ class Cell(NamedTuple):
         What to call to get the value or see the rule enforced: "consensus_lab.raft.kv:check".
     source : str
         Who published.
-    live : str
-        The same quantity from the real system, where it was measured.
+    live, live_value, live_source : str, float or None, str
+        The same quantity from the real system or from real data: in words, in `unit` where it is
+        a number, and where it is from.
+    tolerance : str
+        What the cell is held against, how closely, and the reason.
+    is_kept : bool
+        Whether it is inside that tolerance; a cell may be known to differ from what was published
+        and be held against real data instead.
     notebook : str
         Path of the notebook that shows it, relative to the project.
     note : str
-        What a reader has to know.
+        Why it differs, and what else a reader has to know.
     """
 
     published: str
@@ -82,6 +87,10 @@ class Cell(NamedTuple):
     code: str = ""
     source: str = ""
     live: str = ""
+    live_value: float | None = None
+    live_source: str = ""
+    tolerance: str = ""
+    is_kept: bool = True
     notebook: str = ""
     note: str = ""
 
@@ -125,7 +134,7 @@ class Table(NamedTuple):
     title : str
         What is compared.
     systems : tuple of str
-        Names of the columns: "Paxos (etcd)", "Nakamoto (Bitcoin)".
+        Names of the columns: "Paxos", "Raft (etcd)", "Nakamoto (Bitcoin)".
     rows : tuple of Row
         In the order in which they are shown.
     notes : tuple of str
@@ -212,7 +221,7 @@ def ratio_text(cell: Cell) -> str:
 
     Examples
     --------
-    >>> ratio_text(Cell("<10 ms", SIMULATED, HOLDS, value=2.31, published_value=10.0))
+    >>> ratio_text(Cell("<10 ms", SIMULATED, WITHIN, value=2.31, published_value=10.0))
     '0.23'
     """
     if cell.ratio is None:
@@ -220,6 +229,44 @@ def ratio_text(cell: Cell) -> str:
     if not 0.01 <= abs(cell.ratio) < 1000:
         return f"{cell.ratio:.1e}"
     return f"{cell.ratio:.2f}" if cell.ratio < 10 else f"{cell.ratio:,.0f}"
+
+
+def published_text(cell: Cell) -> str:
+    """What was published, or that nothing was."""
+    return cell.published or "not stated"
+
+
+def verdict_text(cell: Cell) -> str:
+    """The verdict with its sign, and a warning where the cell left its tolerance.
+
+    Examples
+    --------
+    >>> verdict_text(Cell("12.6 s", SIMULATED, DIFFERS, is_kept=False))
+    '✗ differs, outside its tolerance'
+    """
+    left = "" if cell.is_kept else ", outside its tolerance"
+    return f"{VERDICTS[cell.verdict]} {cell.verdict}{left}"
+
+
+def summary_text(table: Table) -> str:
+    """How many cells came out how.
+
+    Examples
+    --------
+    >>> cells = (Cell("1", SIMULATED, WITHIN, text="1"), Cell("2", SIMULATED, DIFFERS, text="3"))
+    >>> summary_text(Table("t", ("a", "b"), (Row("r", "R", cells),)))
+    '2 cells: 1 within, 1 differs; all inside their tolerance'
+    """
+    cells = [cell for row in table.rows for cell in row.cells]
+    counts = [(sum(cell.verdict == verdict for cell in cells), verdict) for verdict in VERDICTS]
+    left = sum(not cell.is_kept for cell in cells)
+    words = {DIFFERS: "differ"}
+    parts = ", ".join(
+        f"{count} {verdict if count == 1 else words.get(verdict, verdict)}"
+        for count, verdict in counts if count
+    )  # fmt: skip
+    kept = f"{left} outside their tolerance" if left else "all inside their tolerance"
+    return f"{len(cells)} cells: {parts}; {kept}"
 
 
 def how_text(cell: Cell) -> str:

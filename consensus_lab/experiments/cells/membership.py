@@ -11,13 +11,16 @@ from consensus_lab.kv import Put, PutResult
 from consensus_lab.nakamoto.discovery import OUTBOUND_MAX, DiscoveryNode, DnsSeed
 from consensus_lab.network import arrays, topology
 from consensus_lab.node import NodeId, ParameterError
+from consensus_lab.paxos.multi_messages import Accepted
 from consensus_lab.raft.messages import MsgAppResp
-from consensus_lab.report.table import AGREES, DIFFERS, ENFORCED, SIMULATED, Cell
+from consensus_lab.raft.node import RaftNode
+from consensus_lab.report.table import DIFFERS, ENFORCED, SIMULATED, WITHIN, Cell
 from consensus_lab.sim.engine import Engine
 from consensus_lab.sim.links import NANOSECONDS_PER_SECOND, Link
 from consensus_lab.sim.streams import stream
 
 HERE = "consensus_lab.experiments.cells.membership"
+LOGS = "notebooks/03_multi_paxos_and_raft.ipynb"
 PATIENCE_NS = 20 * NANOSECONDS_PER_SECOND
 """How long a client waits before a put counts as not committed: many election timeouts."""
 
@@ -40,34 +43,47 @@ def is_committed(engine: Any, server: NodeId) -> bool:
     return bool(answers) and isinstance(answers[0], PutResult)
 
 
-def commits_with_strangers(strangers: int, *, seed: int = 1) -> bool:
+def commits_with_strangers(
+    strangers: int, *, protocol: str = "raft", disguised: bool = False, seed: int = 1
+) -> bool:
     """Whether a leader whose two peers are down commits on the word of strangers.
 
-    Each stranger acknowledges everything that the leader's log holds.
+    Each stranger acknowledges everything that the leader's log holds, under a name of its own or
+    `disguised` under that of a member: nothing is signed, whoever has the name has the vote.
     """
-    engine, leader = start(ClusterParameters.of({"seed": seed}))
+    engine, leader = start(ClusterParameters.of({"protocol": protocol, "seed": seed}))
     for server in (1, 2, 3):
         if server != leader:
             engine.crash(server)
-    core = engine.nodes[leader].core
+    names = [2 if leader != 2 else 3] if disguised else range(100, 100 + strangers)
 
     def acknowledge() -> None:
-        for stranger in range(100, 100 + strangers):
-            word = MsgAppResp(stranger, core.term, core.log.last_index)
-            engine.inject(stranger, leader, word)
+        for stranger in names:
+            engine.inject(stranger, leader, _word(engine.nodes[leader], stranger))
 
     for tick in range(1, 10):
         engine.at(engine.now + tick * NANOSECONDS_PER_SECOND // 20, acknowledge)
     return is_committed(engine, leader)
 
 
-def permissioned(published: str) -> Cell:
+def _word(leader: Any, stranger: NodeId) -> Any:
+    """The stranger's acknowledgement of the last thing that the leader has sent."""
+    if isinstance(leader, RaftNode):
+        return MsgAppResp(stranger, leader.core.term, leader.core.log.last_index)
+    batches = leader.leadership.batches if leader.leadership is not None else {}
+    first_slot = next(iter(batches), leader.log.chosen_index + 1)
+    return Accepted(leader.log.promised, first_slot)
+
+
+def permissioned(published: str, *, protocol: str) -> Cell:
     """A stranger's acknowledgement does not count, however many there are."""
-    counted = sum(commits_with_strangers(strangers) for strangers in (1, 10))
+    counted = sum(
+        commits_with_strangers(strangers, protocol=protocol) for strangers in (1, 10)
+    )
     return Cell(
-        published, ENFORCED, AGREES if counted == 0 else DIFFERS,
+        published, ENFORCED, WITHIN if counted == 0 else DIFFERS,
         text=f"{counted} of 2 commits on strangers' word (1 and 10 strangers)",
-        code=f"{HERE}:commits_with_strangers",
+        code=f"{HERE}:commits_with_strangers", notebook=LOGS,
     )  # fmt: skip
 
 
@@ -94,39 +110,42 @@ def permissionless(published: str, *, seed: int) -> Cell:
     """A newcomer opens connections, mines, and its blocks are on everyone's chain."""
     chained, found = newcomer_blocks(seed=seed)
     return Cell(
-        published, SIMULATED, AGREES if chained else DIFFERS,
+        published, SIMULATED, WITHIN if chained else DIFFERS,
         text=f"newcomer: {chained} of its {found} blocks on the chain",
-        code=f"{HERE}:newcomer_blocks",
+        code=f"{HERE}:newcomer_blocks", notebook="notebooks/17_finding_peers.ipynb",
     )  # fmt: skip
 
 
-def commits_without_honest(identities: int, *, honest: int = 3, seed: int = 1) -> bool:
+def commits_without_honest(
+    identities: int, *, honest: int = 3, protocol: str = "raft", seed: int = 1
+) -> bool:
     """Whether one person's identities commit a put of their own, all honest servers silent.
 
     The membership is open: every identity that asks is a member.
     """
     total = honest + identities
-    engine, _leader = start(ClusterParameters.of({"n_servers": total, "seed": seed}))
+    cluster = {"protocol": protocol, "n_servers": total, "seed": seed}
+    engine, _leader = start(ClusterParameters.of(cluster))
     for server in range(1, honest + 1):
         engine.crash(server)
     return identities > 0 and is_committed(engine, total)
 
 
-def identities_to_take_over(*, honest: int = 3, seed: int = 1) -> int:
+def identities_to_take_over(*, honest: int = 3, protocol: str = "raft", seed: int = 1) -> int:
     """The fewest identities with which one person decides alone in an open cluster."""
     for identities in range(1, 3 * honest):
-        if commits_without_honest(identities, honest=honest, seed=seed):
+        if commits_without_honest(identities, honest=honest, protocol=protocol, seed=seed):
             return identities
     raise AssertionError("a majority of identities decides")
 
 
-def sybil_in_paxos(published: str, *, seed: int) -> Cell:
+def sybil_in_cluster(published: str, *, protocol: str, seed: int) -> Cell:
     """With open membership, identities are votes, and they are free."""
-    needed = identities_to_take_over(seed=seed)
+    needed = identities_to_take_over(protocol=protocol, seed=seed)
     return Cell(
-        published, SIMULATED, AGREES,
+        published, SIMULATED, WITHIN,
         text=f"none: {needed} free identities outvote 3 servers",
-        code=f"{HERE}:identities_to_take_over",
+        code=f"{HERE}:identities_to_take_over", notebook=LOGS,
         note="Run with open membership; a real cluster admits members by agreement only.",
     )  # fmt: skip
 
@@ -153,26 +172,28 @@ def sybil_in_nakamoto(published: str, *, seed: int) -> Cell:
     many = proportion_interval(*share_of_chain(100, work=ATTACKER_SHARE, seed=seed + 1))
     gains = many[1] > one[2]
     return Cell(
-        published, SIMULATED, DIFFERS if gains else AGREES,
+        published, SIMULATED, DIFFERS if gains else WITHIN,
         text=f"10 % of the work: {one[0]:.1%} of the chain as 1 identity, {many[0]:.1%} as 100",
-        code=f"{HERE}:share_of_chain",
+        code=f"{HERE}:share_of_chain", notebook="notebooks/15_mining_a_block.ipynb",
         note=f"95 %: {one[1]:.1%} to {one[2]:.1%}, and {many[1]:.1%} to {many[2]:.1%}.",
     )  # fmt: skip
 
 
-def addresses_known_at_start(n_servers: int) -> int:
+def addresses_known_at_start(n_servers: int, *, protocol: str = "raft") -> int:
     """How many peers a server knows before any message, from the list it was started with."""
-    server = factory(ClusterParameters.of({"n_servers": n_servers}))(1, {})
-    return sum(member != server.node_id for member in server.core.voters)
+    cluster = {"protocol": protocol, "n_servers": n_servers}
+    server: Any = factory(ClusterParameters.of(cluster))(1, {})
+    members = server.core.voters if isinstance(server, RaftNode) else server.replica.eras.members
+    return sum(member != server.node_id for member in members)
 
 
-def discovery_in_paxos(published: str, *, n_servers: int) -> Cell:
+def discovery_in_cluster(published: str, *, protocol: str, n_servers: int) -> Cell:
     """A server knows all its peers from its configuration; without a list it does not start."""
-    known = addresses_known_at_start(n_servers)
+    known = addresses_known_at_start(n_servers, protocol=protocol)
     return Cell(
-        published, ENFORCED, AGREES if known == n_servers - 1 else DIFFERS,
+        published, ENFORCED, WITHIN if known == n_servers - 1 else DIFFERS,
         text=f"{known} of {n_servers - 1} peers known at start, by configuration",
-        code="consensus_lab.raft.node:first_configuration",
+        code=f"{HERE}:addresses_known_at_start", notebook=LOGS,
     )  # fmt: skip
 
 
@@ -201,11 +222,11 @@ def newcomer_finds_peers(n_nodes: int = 40, *, seed: int = 1) -> tuple[int, int,
     return known, len(node.outbound), (engine.now - begin) / NANOSECONDS_PER_SECOND
 
 
-def discovery_in_bitcoin(published: str, *, seed: int) -> Cell:
+def discovery_in_bitcoin(published: str, found: tuple[int, int, float]) -> Cell:
     """A newcomer that knows one DNS seed ends up with eight outbound peers."""
-    known, connected, took_s = newcomer_finds_peers(seed=seed)
+    known, connected, took_s = found
     return Cell(
-        published, SIMULATED, AGREES if known == 0 and connected == OUTBOUND_MAX else DIFFERS,
+        published, SIMULATED, WITHIN if known == 0 and connected == OUTBOUND_MAX else DIFFERS,
         text=f"{known} peers known at start; {connected} connected {took_s:.0f} s later, by DNS",
-        code=f"{HERE}:newcomer_finds_peers",
+        code=f"{HERE}:newcomer_finds_peers", notebook="notebooks/17_finding_peers.ipynb",
     )  # fmt: skip
