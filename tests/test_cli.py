@@ -9,11 +9,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from consensus_lab import cli, data, publish
 from consensus_lab.experiments import comparison, questions
+from consensus_lab.experiments.result import Result
+from consensus_lab.report.table import SIMULATED, WITHIN, Cell, Row, Table
 
 SMALL = ["-p", "n_nodes=40", "-p", "n_blocks=5", "-p", "replicates=2"]
 
@@ -137,31 +140,69 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path) -> None:
 
 
 NOTEBOOK = "00_comparison_table.ipynb"
-SIZES = {"n_nodes": 60, "replicates": 2}
-TABLE = ["table", "-p", "n_nodes=60", "-p", "replicates=2", "--quiet", "--out"]
 
 
-@pytest.mark.slow
-def test_the_table_comes_with_its_executed_notebook(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """The notebook shows the table that was measured, and a table outlives its notebook."""
-    assert cli.main([*TABLE, str(tmp_path / "table")]) == cli.EXIT_OK
-    text = (tmp_path / "table" / "notebooks" / NOTEBOOK).read_text(encoding="utf-8")
-    assert "measured before, in" in text
-    assert "Hard-coded membership" in text and "image/png" in text
+def quick_table(parameters: comparison.Parameters, progress: object = None) -> Result:
+    """One row instead of all, of which one cell depends on a parameter."""
+    minutes = parameters.block_interval_s * 6 / 60
+    cells = [Cell("1", SIMULATED, WITHIN, text="one", notebook=f"notebooks/{NOTEBOOK}")] * 2
+    ours = (minutes, minutes - 1, minutes + 1, "min")
+    cells.append(Cell("60 minutes", SIMULATED, WITHIN, *ours, published_value=60.0,
+                      is_kept=minutes == 60, tolerance="a tenth"))  # fmt: skip
+    table = Table("t", comparison.SYSTEMS, (Row("finality", "Finality", tuple(cells)),))
+    return comparison._result(parameters, table)
 
+
+@pytest.fixture
+def table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, object]]:
+    """A quick table in a new folder; the parameters of the notebooks that were executed."""
+    executed: list[dict[str, object]] = []
+
+    def execute(source: Path, target: Path, parameters: dict, *, table: Path) -> None:
+        assert (table / "table.csv").exists() and target.exists()
+        executed.append(parameters)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(comparison, "run", quick_table)
+    monkeypatch.setattr(publish, "execute", execute)
+    return executed
+
+
+def test_the_table_comes_with_its_notebooks(table, capsys) -> None:
+    """A test of the README executes the real one."""
+    code, out, _ = run("table", "--quiet", capsys=capsys)
+    assert code == 0 and "60 min (59–61)" in out and "cells moved" not in out
+    assert table == [comparison.Parameters.of().as_dict()]
+    assert Path("results/table/notebooks", NOTEBOOK).exists()
+    assert not Path("results/table/changes.csv").exists()
+    code, _, _ = run("table", "--quiet", "--no-notebook", capsys=capsys)
+    assert code == 0 and len(table) == 1
+
+
+def test_a_table_outlives_its_notebook(table, monkeypatch, capsys) -> None:
     def fails(*arguments: object, **named: object) -> None:
         raise RuntimeError("kernel died\nfor a reason")
 
     monkeypatch.setattr(publish, "execute", fails)
-    measured = comparison.saved(comparison.Parameters.of(SIZES), tmp_path / "table")
-    monkeypatch.setattr(comparison, "run", lambda parameters, progress: measured)
-    assert cli.main([*TABLE, str(tmp_path / "second")]) == cli.EXIT_DIFFERS
-    assert "the table is saved, but 00_comparison_table.ipynb" in capfd.readouterr().err
-    assert (tmp_path / "second" / "table.csv").exists()
-    copy = json.loads((tmp_path / "second" / "notebooks" / NOTEBOOK).read_text())
-    assert not any(cell.get("outputs") for cell in copy["cells"])
+    code, _, err = run("table", "--quiet", capsys=capsys)
+    assert code == cli.EXIT_DIFFERS
+    assert f"the table is saved, but {NOTEBOOK} did not run to its end: for a reason" in err
+    monkeypatch.setattr(publish, "execute", interrupted := mock.Mock(side_effect=KeyboardInterrupt))
+    code, _, err = run("table", "--quiet", capsys=capsys)
+    assert code == cli.EXIT_INTERRUPTED and interrupted.called
+    assert "interrupted; the table is saved in results/table" in err
+    assert Path("results/table/table.csv").exists()
+
+
+def test_check_names_the_cells_that_left_their_tolerance(table, capsys) -> None:
+    code, out, err = run("table", "--quiet", "--check", capsys=capsys)
+    assert code == 0 and "check: 3 of 3 cells" in out and err == ""
+    hasty = ("table", "--quiet", "--check", "-p", "block_interval_s=60", "--out", "results/hasty")
+    code, out, err = run(*hasty, capsys=capsys)
+    assert code == 1 and "check: 2 of 3 cells" in out
+    assert "outside its tolerance: Finality, Nakamoto (Bitcoin): 6 min" in err
+    assert "1 of 3 cells moved" in out and "60 min (59–61 min) -> 6 min (5–7 min)" in out
+    assert "Finality,Nakamoto (Bitcoin)" in Path("results/hasty/changes.csv").read_text()
 
 
 def test_where_finds_code_test_and_notebook(capsys: pytest.CaptureFixture[str]) -> None:

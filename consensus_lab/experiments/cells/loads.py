@@ -15,6 +15,9 @@ from consensus_lab.report.table import DIFFERS, SIMULATED, WITHIN, Cell
 HERE = "consensus_lab.experiments.cells.loads"
 FINALITY, THROUGHPUT = "notebooks/30_finality.ipynb", "notebooks/31_throughput.ipynb"
 PROPAGATION = "notebooks/20_propagation_delay.ipynb"
+PAXOS_CLIENTS = [16, 128, 1000]
+"""Loads of the second cluster."""
+
 CHAIN_OF_CLUSTER = {"n_nodes": 50, "replicates": 2}
 """The smallest chain: the experiments measure one beside each cluster, here it is not looked at."""
 
@@ -164,8 +167,8 @@ def results(
         "multi-paxos": (
             finality.run(finality.Parameters.of({**waits, **paxos, **small, "n_blocks": least})),
             throughput.run(throughput.Parameters.of({
-                **loads, **paxos, **small, **fitted, "replicates": network["replicates"],
-                "n_blocks": 1,
+                **loads, **paxos, **small, **fitted, "clients": PAXOS_CLIENTS, "n_blocks": 1,
+                "replicates": min(3, network["replicates"]),
             })),
         ),
     }  # fmt: skip
