@@ -80,22 +80,28 @@ def host_of(parameters: ClusterParameters) -> Host:
     return Host(cpu_ns, cpu_ns, 0, disk.fsync_ns, disk.fsync_jitter_ns)
 
 
-def links_of(parameters: ClusterParameters) -> Links:
-    """Links between servers spread over the regions in turn, and their lines."""
+def distances_of(parameters: ClusterParameters) -> dict[tuple[NodeId, NodeId], Link]:
+    """Latencies between servers that are spread over the regions in turn."""
     place = geography.geography(parameters.server_geography)
     ids = range(1, parameters.n_servers + 1)
     region = {i: (i - 1) % len(place.regions) for i in ids}
-    pairs = {
+    return {
         (a, b): Link(round(place.latency_s[region[a]][region[b]] * NANOSECONDS_PER_SECOND))
         for a in ids
         for b in ids
         if a != b
     }
-    lines = {
-        i: Bandwidth(place.upload_bytes_per_s[region[i]], place.download_bytes_per_s[region[i]])
-        for i in ids
-    }
-    return Links(Link(0), pairs=pairs, bandwidth=lines)
+
+
+def links_of(parameters: ClusterParameters) -> Links:
+    """Links between servers spread over the regions in turn, and their lines."""
+    place = geography.geography(parameters.server_geography)
+    lines = {}
+    for server in range(1, parameters.n_servers + 1):
+        region = (server - 1) % len(place.regions)
+        upload, download = place.upload_bytes_per_s[region], place.download_bytes_per_s[region]
+        lines[server] = Bandwidth(upload, download)
+    return Links(Link(0), pairs=distances_of(parameters), bandwidth=lines)
 
 
 def factory(

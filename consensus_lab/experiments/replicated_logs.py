@@ -199,7 +199,12 @@ def stem_of(quantity: str) -> str:
 def _notes(parameters: Parameters) -> list[str]:
     flexible, n = cases(parameters)[-1]
     first, second = flexible.sizes(n)
+    even = [size for size in parameters.cluster_sizes if size % 2 == 0]
     return [
+        *(
+            f"{size} servers tolerate {size - majority(size)} failures, no more than {size - 1} do."
+            for size in even
+        ),
         "Raft as etcd has it tells followers at once that an entry is committed: 2(n-1) messages "
         "more than it takes to commit.  Multi-Paxos tells them with the next Accept or Heartbeat.",
         "The closed form of the takeover leaves out rivals that time out at nearly the same time.",

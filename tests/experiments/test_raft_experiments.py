@@ -111,10 +111,30 @@ def test_ranges_that_make_no_sense_are_refused() -> None:
 def test_commit_latency_is_the_order_statistic_of_the_round_trips() -> None:
     """Means within four standard errors of the closed form, at every size."""
     result = commit_latency.run(commit_latency.Parameters.of({"n_requests": 2000}))
-    for row in result.frame.itertuples():
+    near = result.frame[result.frame["network"] == "uniform"]
+    assert near["servers"].tolist() == [2, 3, 5, 9]
+    for row in near.itertuples():
         error = (row.commit_ms_high - row.commit_ms_low) / (2 * 1.96)
         assert abs(row.commit_ms_mean - row.formula_ms_mean) < 4 * error, row
         assert abs(row.commit_ms_p99 / row.formula_ms_p99 - 1) < 0.03, row
+
+
+def test_far_apart_the_nearest_majority_decides_to_the_nanosecond() -> None:
+    """Fixed distances: every put takes exactly the round trip to the last one that is needed."""
+    few = {"cluster_sizes": [3, 4, 5], "n_requests": 10, "n_distant_requests": 10}
+    result = commit_latency.run(commit_latency.Parameters.of({**few, "geographies": ["aws"]}))
+    far = result.frame[result.frame["network"] == "aws"]
+    assert far["commit_ms_mean"].tolist() == pytest.approx(far["formula_ms_mean"].tolist(), abs=0)
+    assert far["formula_ms_mean"].nunique() > 1
+    assert set(result.beside["quantity"]) >= {"commit_ms_mean_aws_5_servers"}
+
+
+def test_published_commit_latencies_stand_beside() -> None:
+    """LogCabin with one to five servers, real etcd with one, three and five."""
+    known = {source.split()[0] + str(len(points)): points
+             for source, points in commit_latency.real_ms().items()}  # fmt: skip
+    assert set(known) == {"LogCabin5", "etcd3", "etcd1"}
+    assert known["etcd1"] == [(3, 1.6)]
 
 
 @pytest.mark.slow
