@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consensus_lab.experiments import double_spend, majority_attack, sybil
+from consensus_lab.experiments import double_spend, eclipse, majority_attack, sybil
 from consensus_lab.node import ParameterError
 
 FEW = {"n_played": 2, "told_peers": [3], "n_nodes": 12}
@@ -74,6 +74,22 @@ def test_more_than_half_always_wins_and_owns_the_chain() -> None:
     assert result.figure().axes and majority_attack.censor_figure(result).axes
 
 
+@pytest.mark.slow
+def test_eclipses_follow_the_book_and_one_honest_peer_helps() -> None:
+    chosen = {"honest_addresses": 10, "attacker_addresses": [0, 90], "outbound_connections": [2],
+              "n_victims": 40, "n_played": 2, "confirmations": 2}  # fmt: skip
+    result = eclipse.run(eclipse.Parameters.of(chosen))
+    books = result.frame[result.frame["what"] == eclipse.BOOK]
+    assert books["book_share"].tolist() == [0.0, 0.9]
+    assert books["success"].iloc[0] == 0.0
+    assert books["low"].iloc[1] < books["exact"].iloc[1] < books["high"].iloc[1]
+    assert result.measure("merchant_loses_0_honest_peers").value == 1.0
+    assert result.measure("merchant_loses_1_honest_peers").value == 0.0
+    assert result.measure("minutes_to_accept").value > 0
+    assert result.figure().axes
+    assert eclipse.tree_figure(eclipse.deceived(result.parameters, 0)).axes
+
+
 @pytest.mark.parametrize(
     ("experiment", "name", "value"),
     [
@@ -85,6 +101,9 @@ def test_more_than_half_always_wins_and_owns_the_chain() -> None:
         (majority_attack, "attacker_shares", [1.01]),
         (majority_attack, "confirmations", 0),
         (majority_attack, "give_up_deficit", 0),
+        (eclipse, "attacker_share", 1.2),
+        (eclipse, "outbound_connections", [41]),
+        (eclipse, "confirmations", 0),
         (sybil, "weight_share", 1.5),
         (sybil, "honest_servers", 1),
         (sybil, "identities_in_lottery", [200]),
