@@ -191,13 +191,14 @@ def _forks(p: Parameters, graph: networkx.Graph | None) -> list[Comparison]:
     if graph is None:
         rows += forks.fully_delayed(n_blocks=150 * p.n_blocks, seed=p.seed)
         rows += forks.two_miners(n_blocks=150 * p.n_blocks, seed=p.seed)
-    races = _quick_races(p, graph)
+    races = quick_races(p, graph)
     n = races[0].network.n_nodes
     setting = f"network of {FORKS_YEAR}, {n:,} nodes, every {FORKS_INTERVAL_S:g} s"
     return rows + forks.on_a_network(races, interval_s=FORKS_INTERVAL_S, setting=setting)
 
 
-def _quick_races(p: Parameters, graph: networkx.Graph | None) -> list[Race]:
+def quick_races(p: Parameters, graph: networkx.Graph | None) -> list[Race]:
+    """A slow network with quick blocks, every arrival kept: many forks."""
     from consensus_lab.gossip.mining import draw_schedule
 
     chosen = by_year.parameters_of(FORKS_YEAR, n_nodes=p.n_nodes, seed=p.seed)

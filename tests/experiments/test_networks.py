@@ -59,6 +59,8 @@ def test_pools_mine_alone_and_their_relay_network_is_faster_between_them() -> No
     chosen = NetworkParameters.of({"n_nodes": 120, "pools": "bitcoin_2016", "geography": "aws"})
     bare, seed = networks.build(chosen, 0)
     assert numpy.count_nonzero(bare.hash_share) == 16
+    assert set(bare.upload[bare.hash_share > 0]) == {years.POOL_LINE_BYTES_PER_S}
+    assert set(bare.upload[bare.hash_share == 0]) != {years.POOL_LINE_BYTES_PER_S}
     chosen = chosen.replace(geography="simblock_2019")
     linked_chosen = chosen.replace(relay_network=True)
     alone, seed = networks.build(chosen, 0)

@@ -7,6 +7,7 @@ import numpy
 import pandas
 import pytest
 
+from consensus_lab import data
 from consensus_lab.experiments import networks, validation, validation_sensitivity
 from consensus_lab.experiments.validations import (
     coins,
@@ -64,6 +65,16 @@ def test_bitcoin_simulators_network_has_its_published_degrees_pools_and_sizes() 
     shares = [pool.share for pool in mining_pools("bitcoin_2016")]
     numpy.testing.assert_allclose(network.hash_share[:16], numpy.array(shares) / sum(shares))
     assert (network.upload[:16] == 12_500_000).all()
+    assert network.upload[16:].mean() < 0.4 * network.download[16:].mean(), "homes, not halls"
+    rows = data.rows("network/gervais_2016_bandwidth_histogram.csv")
+    table = numpy.array([
+        [float(row[name]) for name in ("bin_low_bytes_per_s", "bin_high_bytes_per_s", "weight")]
+        for row in rows if (row["region"], row["direction"]) == ("EUROPE", "upload")
+    ])  # fmt: skip
+    expected = (table[:, :2].mean(axis=1) * table[:, 2]).sum() / table[:, 2].sum()
+    europe = numpy.array([name == "EUROPE" for name in network.region])
+    europe[:16] = False
+    assert abs(network.upload[europe].mean() / expected - 1) < 0.1
     mean = block_sizes("bitcoin", 20_000, seed=1).mean()
     assert abs(mean / 531_455 - 1) < 0.02, "the histogram's own mean"
     assert abs(block_sizes("bitcoin", 20_000, scale=0.1, seed=1).mean() / mean - 0.1) < 1e-3
@@ -135,6 +146,24 @@ def test_arrivals_over_an_own_graph_are_its_shortest_paths() -> None:
     assert rows["t100"].simulated > 15 * 0.25, "from the middle at best"
 
 
+def test_a_delay_weighs_as_much_as_the_hash_power_that_waits() -> None:
+    race = type("", (), {
+        "node_mean_delay_s": lambda self: numpy.array([0.0, 4.0, 100.0]),
+        "network": type("", (), {"hash_share": numpy.array([0.75, 0.25, 0.0])})(),
+    })()  # fmt: skip
+    assert forks.mean_delay_by_hash_power_s(race) == 1.0
+
+
+@pytest.mark.slow
+def test_decker_and_wattenhofers_formula_foresees_the_forks() -> None:
+    """Within 15 %: it counts a third block at a height twice, a miner's own race not at all."""
+    chosen = validation.Parameters.of({"n_nodes": 60, "n_blocks": 4000, "replicates": 2})
+    races = validation.quick_races(chosen, None)
+    fork, growth = forks.on_a_network(races, interval_s=30.0, setting="")
+    assert abs(fork.simulated / fork.published - 1) < 0.15
+    assert growth.published < growth.high and growth.simulated < 1.0
+
+
 def test_heights_with_a_fork_are_counted_once_each() -> None:
     race = type("", (), {"height": numpy.array([0, 1, 1, 2, 3, 3, 3])})()
     assert forks.heights_with_fork(race) == (2, 3)
@@ -169,6 +198,11 @@ def test_a_year_is_beside_what_was_measured_then() -> None:
     races = years.races_of(chosen, n_blocks=20, replicates=2)
     rows = {(row.group, row.quantity): row for row in years.compare_year(2022, races)}
     assert rows["propagation by year", "delay p50"].published == 0.358
+    for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99)):
+        ours = numpy.mean([networks.delay_quantile_s(race, share) for race in races])
+        assert numpy.isclose(rows["propagation by year", f"delay {name}"].simulated, ours)
+    found = sum(race.schedule.n_blocks for race in races)
+    assert rows["stale by year", "stale fraction"].replicates == found == 40
     assert rows["stale by year", "stale fraction"].published == 0.00013
     alone = years.compare_year(2016, races, relay_network=True)
     assert {row.group for row in alone} == {"stale by year"}
