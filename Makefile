@@ -37,7 +37,7 @@ test-full: $(STAMP)
 	@$(RUN) -m pytest -n $(TEST_WORKERS)
 
 lab: $(STAMP)
-	@$(BIN)/jupyter lab --notebook-dir=notebooks
+	@$(BIN)/jupyter lab --notebook-dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
 report: $(STAMP)
 	@$(BIN)/consensus-lab report

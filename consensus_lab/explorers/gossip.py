@@ -115,9 +115,8 @@ def explore_gossip(
     fronts, screen = Fronts(parameters), Screen()
     asked = fronts.parameters.chosen("degree")
     relay = ipywidgets.ToggleButtons(
-        options=[(name, key) for key, name in RELAYS.items()], value="inv", description="relay",
-        style={"button_width": "auto", "description_width": "initial"},
-        layout={"width": "max-content"},
+        options=[(name, key) for key, name in RELAYS.items()], value="inv",
+        style={"button_width": "auto"},
     )  # fmt: skip
     degree = ipywidgets.SelectionSlider(
         options=sorted({*degrees, asked}), value=asked, description="links",
@@ -149,7 +148,9 @@ def explore_gossip(
     for control in (relay, time):
         control.observe(show, names="value")
     spread()
-    rows = [ipywidgets.HBox([play, time]), ipywidgets.HBox([relay, degree])]
+    time.value = float(fronts.result(relay.value, degree.value).frame["accepted_s"].median())
+    label = ipywidgets.Label("relay protocol", layout={"margin": "2px 8px"})
+    rows = [ipywidgets.HBox([play, time]), ipywidgets.HBox([label, relay, degree])]
     return Panel(
         ipywidgets.VBox([*rows, screen.picture]),
         lambda: gossip_front.figure(fronts.result(relay.value, degree.value)),

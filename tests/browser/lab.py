@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -23,12 +24,8 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 START_S_MAX, STEP_S_MAX = 120.0, 90.0
 """How long a server may take to start, and anything on the page to happen; machines are busy."""
 
-QUIET = {
-    "@jupyterlab/apputils-extension:notification": {
-        "fetchNews": "false", "checkForUpdates": False,
-    },
-}  # fmt: skip
-"""JupyterLab's settings: without the pop-up that asks for news and covers the page."""
+SETTINGS = ROOT / ".ci" / "lab-settings.json"
+"""What the set-up tells JupyterLab; without it a question about news covers the page."""
 
 
 class Lab(NamedTuple):
@@ -78,28 +75,42 @@ def environment(home: Path) -> dict[str, str]:
     }  # fmt: skip
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
-    for plugin, settings in QUIET.items():
+    for plugin, settings in json.loads(SETTINGS.read_text(encoding="utf-8")).items():
         package, _, name = plugin.partition(":")
         place = home / "settings" / package / f"{name}.jupyterlab-settings"
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(json.dumps(settings), encoding="utf-8")
+    # A kernel of the same name that the user has installed must not take the place of ours.
+    foreign = home / "data" / "kernels" / "python3"
+    foreign.mkdir(parents=True, exist_ok=True)
+    spec = {"argv": ["false", "{connection_file}"], "display_name": "Foreign", "language": "python"}
+    (foreign / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     own = {name: str(folder) for name, folder in folders.items()}
     return {**os.environ, **own, "PATH": path, "JUPYTER_NO_CONFIG": ""}
 
 
+def lab_command() -> list[str]:
+    """What `make lab` runs, with this environment's programs."""
+    folder = Path(sys.executable).parent
+    done = subprocess.run(
+        ["make", "--no-print-directory", "-n", "lab", f"BIN={folder}"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return shlex.split(done.stdout.strip().splitlines()[-1])
+
+
 @contextmanager
-def running_lab(notebooks: Path, home: Path) -> Iterator[Lab]:
-    """JupyterLab over a folder of notebooks; it and its kernels are gone afterwards."""
+def running_lab(home: Path) -> Iterator[Lab]:
+    """`make lab` over the folder `home/notebooks`; it and its kernels are gone afterwards."""
     port, token = free_port(), secrets.token_hex(16)
     command = [
-        sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}",
-        "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}", "--allow-root",
-        f"--ServerApp.root_dir={notebooks}",
+        *lab_command(), "--no-browser", "--ip=127.0.0.1", f"--port={port}",
+        "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}",
     ]  # fmt: skip
     with (home / "server.log").open("wb") as log:
         process = subprocess.Popen(
-            command, env=environment(home), cwd=notebooks, stdout=log, stderr=log,
+            command, env=environment(home), cwd=home, stdout=log, stderr=log,
             start_new_session=True,
         )  # fmt: skip
         lab = Lab(f"http://127.0.0.1:{port}", token, process)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,19 @@ from tests.browser.lab import BROWSERS, Lab, wait
 
 WIDTH, HEIGHT = 1600, 1000
 HARMLESS = ("favicon",)
+STALE_MAX = 20
+
+def steady(look: Callable[[], Any]) -> Any:
+    """What a look at the page gives, tried again where the page changed in between."""
+    from selenium.common.exceptions import StaleElementReferenceException
+
+    for _ in range(STALE_MAX):
+        try:
+            return look()
+        except StaleElementReferenceException:
+            continue
+    return look()
+
 
 SCREEN = "img.consensus-lab-screen"
 
@@ -55,7 +68,11 @@ class Page:
 
     def wait_for_text(self, text: str) -> None:
         """Wait until an output holds a text; no cell's source should hold it."""
-        wait(lambda: any(text in one.text for one in self.find(".jp-OutputArea-output")), text)
+
+        def is_there() -> bool:
+            return any(text in one.text for one in self.find(".jp-OutputArea-output"))
+
+        wait(lambda: steady(is_there), text)
 
     def errors(self) -> list[str]:
         """Errors of the page's scripts, and of cells."""
@@ -67,27 +84,26 @@ class Page:
         cells = self.find('[data-mime-type="application/vnd.jupyter.stderr"], .jp-RenderedError')
         return logged + [cell.text for cell in cells]
 
-    def press_key(self, element: Any, key: str, times: int = 1) -> None:
+    def press_key(self, selector: str, key: str, *, number: int = 0, times: int = 1) -> None:
         """Focus something and press a key."""
         from selenium.webdriver.common.keys import Keys
 
-        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+        self.show(selector, number)
         for _ in range(times):
-            element.send_keys(getattr(Keys, key))
+            steady(lambda: self.find(selector)[number].send_keys(getattr(Keys, key)))
 
     def click(self, selector: str, number: int = 0) -> None:
         """Click on something that may have to be scrolled to."""
-        element = self.find(selector)[number]
-        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
-        element.click()
+        self.show(selector, number)
+        steady(lambda: self.find(selector)[number].click())
 
     def source(self, number: int = 0) -> str:
         """The picture in an explorer's screen, as its address with all data."""
-        return str(self.find(SCREEN)[number].get_attribute("src"))
+        return str(steady(lambda: self.find(SCREEN)[number].get_attribute("src")))
 
     def alt(self, number: int = 0) -> str:
         """What that picture says of itself."""
-        return str(self.find(SCREEN)[number].get_attribute("alt"))
+        return str(steady(lambda: self.find(SCREEN)[number].get_attribute("alt")))
 
     def wait_for_change(self, before: str, number: int = 0) -> str:
         """Wait until the picture is another one, which has been drawn by the browser."""
@@ -98,13 +114,13 @@ class Page:
             is_new = image.get_attribute("src") != before
             return is_new and bool(self.driver.execute_script(script, image))
 
-        wait(changed, "another picture")
+        wait(lambda: steady(changed), "another picture")
         return self.source(number)
 
     def show(self, selector: str, number: int = 0) -> None:
         """Scroll something to the middle of the page."""
-        element = self.find(selector)[number]
-        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+        script = "arguments[0].scrollIntoView({block: 'center'})"
+        steady(lambda: self.driver.execute_script(script, self.find(selector)[number]))
 
     def keep(self, folder: Path, name: str) -> Path:
         """Keep what is seen now as a picture."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import nbformat
@@ -42,6 +44,17 @@ def small_notebook(folder: Path) -> str:
     return "explorers.ipynb"
 
 
+def check_lab(lab: Lab) -> None:
+    """`make lab` serves its page and the notebooks, and nothing to whoever has no token."""
+    with urllib.request.urlopen(f"{lab.url}/lab?token={lab.token}", timeout=10) as answer:
+        page = answer.read().decode()
+    assert answer.status == 200 and "JupyterLab" in page
+    shown = {one["name"] for one in lab.ask("contents")["content"]}
+    assert shown >= {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(f"{lab.url}/api/contents", timeout=10)
+
+
 def press_stepper(page: Page) -> None:
     """Crash the leader, go on, and take both back."""
     first = page.source(RAFT)
@@ -58,22 +71,23 @@ def press_stepper(page: Page) -> None:
 def move(page: Page, handle: int, explorer: int, key: str = "ARROW_RIGHT", times: int = 1) -> str:
     """Move a slider by key, and return what the new picture says."""
     before = page.source(explorer)
-    page.press_key(page.find(".noUi-handle")[handle], key, times)
+    page.press_key(".noUi-handle", key, number=handle, times=times)
     page.wait_for_change(before, explorer)
     return page.alt(explorer)
 
 
 @pytest.mark.slow
-def test_the_explorers_answer_in_a_real_jupyterlab(
+def test_make_lab_opens_and_the_explorers_answer_in_a_real_browser(
     folder: Path, lab: Lab, page: Page, kept: Path
 ) -> None:
+    check_lab(lab)
     page.open(lab, small_notebook(folder))
     page.run_all()
     page.wait_for_text(f"{DONE} {sys.executable}")  # The kernel is this environment's own.
     press_stepper(page)
     page.click(".consensus-lab-propose")
     # Sliders from top to bottom: time, links; interval, size; attacker, confirmations, ...
-    assert "After 0.00 s" not in move(page, 0, GOSSIP, times=9)
+    assert "After 0.00 s 1 %" in move(page, 0, GOSSIP, key="HOME")
     assert "every 60 s" in move(page, 2, TRADE_OFF)
     assert "against 11 % of the hash power" in move(page, 4, RISK)
     assert page.errors() == []

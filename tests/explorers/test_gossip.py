@@ -82,6 +82,7 @@ def test_arrivals_are_those_of_the_message_level_engine() -> None:
 def test_controls_change_the_picture_and_keep_the_moment() -> None:
     panel = explorers.explore_gossip(SMALL)
     seen = [alt(panel)]
+    assert "50 % of the nodes" in seen[0], "it begins where half of them have it"
     panel["time"].value = panel["time"].max / 2
     seen.append(alt(panel))
     panel["relay"].value = "compact_low"
