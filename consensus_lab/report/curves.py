@@ -84,6 +84,19 @@ def curve_with_band(
     return figure
 
 
+def interval_bars(frame: pandas.DataFrame, value: str, low: str, high: str) -> list[numpy.ndarray]:
+    """Lengths of error bars below and above, as matplotlib takes them.
+
+    Rounding may put an end on the wrong side of its value; an interval without an end, as that of
+    a single replicate, has no bar.
+    """
+    lengths = [frame[value] - frame[low], frame[high] - frame[value]]
+    return [
+        numpy.where(numpy.isfinite(one), numpy.maximum(one, 0.0), numpy.nan)
+        for one in (numpy.asarray(length, float) for length in lengths)
+    ]
+
+
 def _draw_intervals(
     axes: Axes, part: pandas.DataFrame, x: str, y: str, low: str, high: str, look: style.Look,
     is_log_y: bool,

@@ -13,7 +13,7 @@ import numpy
 from matplotlib.figure import Figure
 
 from consensus_lab.report import style
-from consensus_lab.report.curves import curve_with_band
+from consensus_lab.report.curves import curve_with_band, interval_bars
 from consensus_lab.report.maps import heat_map
 from consensus_lab.report.table import quantity
 
@@ -87,9 +87,10 @@ def _draw_full_delay(
     )  # fmt: skip
     axes.legend(*axes.get_legend_handles_labels(), loc="lower right", title="block size",
                 alignment="left", fontsize=7.5, title_fontsize=8)  # fmt: skip
-    near = frame[frame["stale_blocks"] >= frame["stale_blocks"].max() / 10]
+    near = frame[frame["stale_blocks"] > frame["stale_blocks"].max() / 10]
     ratio = (near["stale_fraction"] / near["stale_full_delay"]).mean()
-    style.headline(axes, f"Delay over interval decides: {ratio:.2f} of x / (1 + x)",
+    measure = f"{ratio:.2f} of x / (1 + x)" if len(near) else "none were stale"
+    style.headline(axes, f"Delay over interval decides: {measure}",
                    "95 % intervals; measured on the real network in 2012: in ink",
                    width_in=4.4)  # fmt: skip
 
@@ -130,8 +131,7 @@ def who_loses_figure(result: Any) -> Figure:
 
 def _points(axes: Axes, part: pandas.DataFrame, number: int, name: str) -> None:
     look = style.look(number)
-    errors = [part["stale_fraction"] - part["stale_low"],
-              part["stale_high"] - part["stale_fraction"]]  # fmt: skip
+    errors = interval_bars(part, "stale_fraction", "stale_low", "stale_high")
     axes.errorbar(part["hash_share_mean"], part["stale_fraction"], yerr=errors, label=name,
                   color=look.color, marker=look.marker, linestyle="none", capsize=2.5)  # fmt: skip
 
@@ -144,8 +144,7 @@ def _draw_positions(axes: Axes, frame: pandas.DataFrame, parameters: Any) -> Non
     axes.axvline(overall, color=style.INK, linestyle=(0, (4, 2)), linewidth=1.0)
     for number, (kind, group) in enumerate(part.groupby("measurement", sort=True)):
         look, at = style.look(number), places[part["measurement"] == kind]
-        errors = [group["stale_fraction"] - group["stale_low"],
-                  group["stale_high"] - group["stale_fraction"]]  # fmt: skip
+        errors = interval_bars(group, "stale_fraction", "stale_low", "stale_high")
         axes.errorbar(group["stale_fraction"], at, xerr=errors, color=look.color,
                       marker=look.marker, markersize=6, linestyle="none", capsize=3)  # fmt: skip
     names = [f"{row.group.replace('_', ' ').title() if row.measurement == 'region' else row.group}"
@@ -219,7 +218,7 @@ def _draw_growth(axes: Axes, frame: pandas.DataFrame) -> None:
     """The share of the honest blocks that count, over the honest interval."""
     for number, (honest, part) in enumerate(frame.groupby("honest", sort=False)):
         look, part = style.look(number), part.sort_values("honest_interval_s")
-        errors = [part["growth"] - part["growth_low"], part["growth_high"] - part["growth"]]
+        errors = interval_bars(part, "growth", "growth_low", "growth_high")
         axes.errorbar(part["honest_interval_s"], part["growth"], yerr=errors, color=look.color,
                       marker=look.marker, linestyle=look.dash, capsize=2.5,
                       label={"network": "network", "worst order":
@@ -247,6 +246,6 @@ def _draw_growth(axes: Axes, frame: pandas.DataFrame) -> None:
 
 def _needed(axes: Axes, part: pandas.DataFrame, x: str, number: int, name: str) -> None:
     look = style.look(number)
-    errors = [part["needed_share"] - part["needed_low"], part["needed_high"] - part["needed_share"]]
+    errors = interval_bars(part, "needed_share", "needed_low", "needed_high")
     axes.errorbar(part[x], part["needed_share"], yerr=errors, label=name, color=look.color,
                   marker=look.marker, linestyle="none", capsize=2.5, zorder=4)  # fmt: skip

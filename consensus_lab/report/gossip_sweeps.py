@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from consensus_lab.report import style
+from consensus_lab.report.curves import interval_bars
 from consensus_lab.report.distributions import source_name
 from consensus_lab.report.table import quantity
 
@@ -158,12 +159,13 @@ def _draw_sweep(axes: Axes, frame: pandas.DataFrame, name: str, known: dict[str,
           enumerate(values)}  # fmt: skip
     for number, (statistic, part) in enumerate(frame.groupby("statistic", sort=False)):
         look = style.look(number)
-        errors = [part["delay_s"] - part["delay_low_s"], part["delay_high_s"] - part["delay_s"]]
+        below, above = interval_bars(part, "delay_s", "delay_low_s", "delay_high_s")
         # Categories have no line that tells the statistics apart: they stand side by side.
         shift = 0.12 * (number - 1.5) if is_category else 0.0
         axes.errorbar(
             [at[value] + shift for value in part["value"]], part["delay_s"],
-            yerr=[error.clip(upper=0.95 * part["delay_s"]) for error in errors],
+            # A bar must not reach below zero on a logarithmic axis.
+            yerr=[below.clip(max=0.95 * part["delay_s"].to_numpy()), above],
             color=look.color, marker=look.marker, markersize=3.5, capsize=2,
             linestyle="none" if is_category else look.dash, label=NAMES[str(statistic)],
         )  # fmt: skip

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 
 from consensus_lab.report import style
+from consensus_lab.report.curves import interval_bars
 from consensus_lab.report.distributions import source_name
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def _draw_gamma(
     axes.plot(part["alpha"], part["revenue_exact"] - minus, color=look.color, linewidth=1.3)
     axes.plot(part["alpha"], part["revenue_optimal"] - minus, color=look.color, linewidth=1.3,
               linestyle=(0, (1, 1.5)))  # fmt: skip
-    errors = [part["revenue"] - part["revenue_low"], part["revenue_high"] - part["revenue"]]
+    errors = interval_bars(part, "revenue", "revenue_low", "revenue_high")
     axes.errorbar(part["alpha"], part["revenue"] - minus, yerr=errors, color=look.color,
                   marker=look.marker, linestyle="none", capsize=2.5, label=name)  # fmt: skip
 
@@ -101,7 +102,7 @@ def gateways_figure(result: Any) -> Figure:
         left, right = figure.subplots(1, 2)
         for axes, name, number in ((left, "gamma", 0), (right, "revenue", 1)):
             look = style.look(number)
-            errors = [frame[name] - frame[f"{name}_low"], frame[f"{name}_high"] - frame[name]]
+            errors = interval_bars(frame, name, f"{name}_low", f"{name}_high")
             axes.errorbar(frame["gateways"], frame[name], yerr=errors, color=look.color,
                           marker=look.marker, capsize=2.5, label="measured")  # fmt: skip
             axes.set_xscale("log", base=2)

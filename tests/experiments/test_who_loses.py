@@ -87,6 +87,17 @@ def test_the_end_of_a_long_tail_loses_more_than_the_crowd() -> None:
     assert links["fewest links"] > 1.5 * links["most links"]
 
 
+@pytest.mark.slow
+def test_a_run_in_which_some_lose_nothing_is_drawn() -> None:
+    short = {"n_nodes": 30, "replicates": 2, "n_blocks": 40, "n_blocks_alone": 2000,
+             "block_size_bytes": 1000}  # fmt: skip
+    result = who_loses.run(Parameters.of(short))
+    assert (result.frame["stale_blocks"] == 0).any()
+    left, right = result.figure().axes
+    assert left.get_legend_handles_labels()[1][0] == "closed form"
+    assert right.get_yticklabels()[-1].get_text().startswith("fewest links")
+
+
 def test_one_miner_alone_is_refused_by_name() -> None:
     with pytest.raises(ParameterError, match="hash_share"):
         run(equidistant([1.0, 0.0]), n_blocks=10)

@@ -142,6 +142,17 @@ def test_saturation_shows_rate_over_load_and_latency_over_rate():
     assert [lines_of(axes, "etcd")[0].get_ydata()[0] for axes in (left, right)] == [800.0, 1.5]
 
 
+def test_error_bars_have_no_negative_length_and_none_without_an_end():
+    """An interval of a proportion may end 1e-18 above its value 0, one of a single run nowhere."""
+    frame = pandas.DataFrame({
+        "v": [0.0, 1.0, 2.0], "l": [1e-18, 0.25, -math.inf], "h": [0.1, 1.5, math.inf],
+    })  # fmt: skip
+    below, above = curves.interval_bars(frame, "v", "l", "h")
+    assert below[:2].tolist() == [0.0, 0.75]
+    assert above[:2].tolist() == [0.1, 0.5]
+    assert math.isnan(below[2]) and math.isnan(above[2])
+
+
 def test_a_heat_map_writes_each_cell_and_its_contours():
     figure = maps.heat_map(
         GRID, x="interval", y="size", value="stale", contour="tps", contour_levels=[0.1],
