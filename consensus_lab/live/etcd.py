@@ -1,7 +1,7 @@
 """A real etcd cluster on this machine: started, used, its servers killed, and cleaned up.
 
 Rules of this file: it starts processes and ends exactly those, by their identity; nothing is left
-behind, whatever happens in between.
+behind, whatever happens in between (a `guard` cleans up for a caller that was killed).
 
 Theory of operation.  `EtcdCluster` starts one process per server on free ports of the loopback
 interface with its data in a temporary folder, and waits until all of them name the same leader.
@@ -28,6 +28,7 @@ from typing import Any
 
 from consensus_lab.live import etcd_messages
 from consensus_lab.live.etcd_messages import Status
+from consensus_lab.live.guard import Guard
 from consensus_lab.node import ParameterError
 
 SIZES = (1, 3, 5)
@@ -147,6 +148,7 @@ class EtcdCluster:
         self._grpc, self.program = load_grpc(), find_etcd()
         self._parent = folder
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._guard: Guard | None = None
         self._client_ports: list[int] = []
         self._peer_ports: list[int] = []
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -200,6 +202,9 @@ class EtcdCluster:
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
+        if self._guard is not None:
+            self._guard.leave()
+            self._guard = None
 
     @property
     def folder(self) -> Path:
@@ -214,6 +219,7 @@ class EtcdCluster:
     def _start_all(self) -> None:
         """New folder, new ports, all servers, and a leader."""
         self._folder = tempfile.TemporaryDirectory(prefix="consensus-lab-etcd-", dir=self._parent)
+        self._guard = Guard(self._folder.name)
         ports = free_ports(2 * self.n_servers)
         self._client_ports, self._peer_ports = ports[: self.n_servers], ports[self.n_servers :]
         for server in range(self.n_servers):
@@ -237,6 +243,8 @@ class EtcdCluster:
                 command, env=kept, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 cwd=self.folder,
             )  # fmt: skip
+        if self._guard is not None:
+            self._guard.watch(self.processes[server].pid)
 
     def _arguments(self, server: int) -> list[str]:
         peers = [f"http://127.0.0.1:{port}" for port in self._peer_ports]
