@@ -44,18 +44,18 @@ class Parameters(ParameterSet):
         200, full=2000, unit="count", meaning="puts of one client per round", minimum=20
     )
     rounds: int = parameter(
-        5, full=10, unit="count", minimum=2, maximum=1000,
+        3, full=10, unit="count", minimum=2, maximum=1000,
         meaning="times that machine and clusters are measured in turn",
     )  # fmt: skip
     n_failovers: int = parameter(
-        5, full=50, unit="count", meaning="leaders that are killed", minimum=2, maximum=1000
+        3, full=50, unit="count", meaning="leaders that are killed", minimum=2, maximum=1000
     )
     clients: list[int] = parameter(
         [1, 16, 64], full=[1, 16, 64, 256, 1000], unit="count", minimum=1, maximum=10_000,
         meaning="numbers of clients to load the cluster with, each with one request under way",
     )  # fmt: skip
     load_s: float = parameter(
-        2.0, full=10.0, unit="s", meaning="duration of each load", minimum=0.1, maximum=600.0
+        1.0, full=10.0, unit="s", meaning="duration of each load", minimum=0.1, maximum=600.0
     )
     value_size_bytes: int = parameter(
         256, unit="bytes", meaning="size of the value that a client puts", minimum=0,
