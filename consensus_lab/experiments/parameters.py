@@ -189,7 +189,7 @@ def _known(name: str, names: list[str]) -> str:
 
 def _allowed(meta: Mapping[str, Any]) -> str:
     if meta["choices"]:
-        return "one of " + ", ".join(str(choice) for choice in meta["choices"])
+        return "one of " + ", ".join(str(choice) or "'' (empty)" for choice in meta["choices"])
     low, high = meta["minimum"], meta["maximum"]
     if low is not None and high is not None:
         return f"from {low} to {high}"

@@ -102,6 +102,11 @@ def test_impossible_networks_are_refused_by_name(values: dict, name: str) -> Non
     assert caught.value.parameter == name
 
 
+def test_an_empty_choice_is_shown_as_such() -> None:
+    with pytest.raises(ParameterError, match=r"one of '' \(empty\), push, inv"):
+        NetworkParameters.of({"relay": "gossip"})
+
+
 def test_a_year_tells_what_is_unknown_about_it() -> None:
     told = networks.year_notes(NetworkParameters.of({"network_year": 2022}), 1_000_000)
     assert "validation_bytes_per_s" in told[0] and "pools" not in told[0].split("(")[0].split(", ")
