@@ -15,7 +15,12 @@ from consensus_lab.experiments import Progress, quiet
 from consensus_lab.experiments.clusters import PROTOCOLS, ClusterParameters
 from consensus_lab.experiments.intervals import mean_interval, proportion_interval
 from consensus_lab.experiments.log_waits import WINDOW_NS, CrashWaits, crash_waits, put_waits
-from consensus_lab.experiments.networks import NetworkParameters, build
+from consensus_lab.experiments.networks import (
+    NetworkParameters,
+    build,
+    delay_quantile_s,
+    relay_blocks,
+)
 from consensus_lab.experiments.parameters import parameter
 from consensus_lab.experiments.result import Measure, Published, Result
 from consensus_lab.sim.links import NANOSECONDS_PER_SECOND
@@ -173,15 +178,14 @@ def _times(first_s: float, last_s: float, per_decade: int) -> list[float]:
 def network_delay_s(parameters: Parameters, replicate: int) -> float:
     """Delay that 99 % of the deliveries of blocks do not exceed, on one network, seconds."""
     from consensus_lab.gossip.mining import draw_schedule
-    from consensus_lab.gossip.simulate import simulate
 
     network, seed = build(parameters, replicate)
     schedule = draw_schedule(
         network, n_blocks=parameters.n_blocks, block_interval_s=parameters.block_interval_s,
         block_size_bytes=parameters.block_size_bytes, seed=seed,
     )  # fmt: skip
-    race = simulate(network, schedule, validation=parameters.validation)
-    return float(race.delay_quantile_s(0.99))
+    race = relay_blocks(parameters, network, schedule, seed=seed)
+    return delay_quantile_s(race, 0.99)
 
 
 def chain_curve(parameters: Parameters, share: float) -> pandas.DataFrame:
