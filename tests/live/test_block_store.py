@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,36 @@ def test_a_crash_leaves_a_whole_prefix(tmp_path):
         chain = restore_chain(REGTEST, store, now_s=NOW_S)
         assert chain.height == 21
         assert len(store) == 22
+
+
+def store_for_ever(path: Path, stored) -> None:
+    """A process that is always writing a block; what it says is stored has to be."""
+    chain = Chain(REGTEST, blocks=BlockStore(path))
+    for number, block in enumerate(some_blocks(400)):
+        chain.deliver(block, now_s=NOW_S)
+        stored.value = number + 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("blocks_before", [1, 17, 60])
+def test_a_kill_in_the_middle_of_a_write_leaves_a_whole_prefix(tmp_path, blocks_before):
+    """SIGKILL while it writes: the file opens, its blocks are a prefix, nothing told is missing."""
+    path = tmp_path / "blocks.sqlite"
+    context = multiprocessing.get_context("fork")
+    stored = context.Value("i", 0, lock=False)
+    process = context.Process(target=store_for_ever, args=(path, stored))
+    process.start()
+    while stored.value < blocks_before and process.is_alive():
+        process.join(0.0005)
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    with BlockStore(path) as store:
+        chain = restore_chain(REGTEST, store, now_s=NOW_S)
+        assert len(store) == chain.height + 1
+        # The block that was under way when it was killed may be there or not.
+        assert stored.value <= chain.height <= stored.value + 1
+        assert chain.height < 400
 
 
 def test_it_is_a_mapping(tmp_path):

@@ -123,7 +123,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--protocol", choices=sorted(PROTOCOLS), help="default: every protocol")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--seed", type=int, default=_seed_from_environment(), help="replay it")
+    seed = os.environ.get("SEED", "").strip()
+    if seed and not seed.isdecimal():
+        parser.error(f"SEED must be a number; got {seed!r}")
+    parser.add_argument("--seed", type=int, default=int(seed) if seed else None, help="replay it")
     parser.add_argument("--trace", action="store_true", help="with --seed: print the whole trace")
     parser.add_argument("--picture", type=Path, help="with --seed: draw a bad history there")
     options = parser.parse_args(arguments)
@@ -142,12 +145,6 @@ def main(arguments: list[str] | None = None) -> int:
         for outcome in outcomes:
             print(f"replay: SEED={outcome.seed} python -m tests.swarm --protocol {name}")
     return 1 if any(failed.values()) else 0
-
-
-def _seed_from_environment() -> int | None:
-    """The seed in SEED, if there is one."""
-    text = os.environ.get("SEED", "").strip()
-    return int(text) if text else None
 
 
 if __name__ == "__main__":
