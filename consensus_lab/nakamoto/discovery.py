@@ -382,6 +382,10 @@ class DiscoveryNode:
         self.unanswered.discard(sender)
         return []
 
+    def drop(self, peer: NodeId) -> Effects:
+        """End a connection, and say so."""
+        return [Send(peer, Refusal()), *self._lose(peer)]
+
     def _lose(self, peer: NodeId) -> Effects:
         """A connection is gone; the address too, until somebody tells it again."""
         was_connected = peer in self.outbound or peer in self.inbound

@@ -8,8 +8,7 @@ repeated until both are through (see `handshake`).  Then each asks the other for
 (`GetHeaders` with a locator), downloads the blocks that it lacks (see `block_download`) and hears
 which payments wait.  New payments and new tips are announced by identity (`Inv`), tips to some
 peers at once as compact blocks (see `compact_relay`); who lacks a payment asks for it, who lacks a
-block asks for the headers that lead to it.  A block that comes unasked before its parent is kept
-as an orphan.
+block asks for the headers that lead to it.  A block that comes before its parent is an orphan.
 
 Messages may be lost: requests are repeated at another peer, every minute one peer is asked for
 headers, and every ten minutes the node announces its own payments that are not in a block.
@@ -352,8 +351,9 @@ class FullNode:
         effects: Effects = []
         for txid in outcome.accepted:
             effects += self._announce(txid, now)
-        for peer_id, violation in outcome.refused:
-            effects += self._punish(self.peers[peer_id], violation, now)
+        present = ((self.peers.get(peer_id), fault) for peer_id, fault in outcome.refused)
+        for peer, violation in present:  # An orphan's sender may be gone.
+            effects += self._punish(peer, violation, now) if peer is not None else []
         return effects
 
     def _announce(self, txid: bytes, now: int) -> Effects:

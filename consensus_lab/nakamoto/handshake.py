@@ -15,12 +15,27 @@ from typing import TYPE_CHECKING
 
 from consensus_lab.nakamoto.full_node_messages import Inv, SendCompact, Verack, Version
 from consensus_lab.nakamoto.peer_state import Peer
-from consensus_lab.node import Effects, Send
+from consensus_lab.node import Effects, NodeId, Send
 
 if TYPE_CHECKING:
     from consensus_lab.nakamoto.full_node import FullNode
 
 INVENTORY_AT_CONNECT_MAX = 1000
+
+
+def connect(node: FullNode, peer: Peer) -> Effects:
+    """A connection was opened or accepted: the peer is greeted."""
+    assert peer.peer_id not in node.peers
+    node.peers[peer.peer_id] = peer
+    return [Send(peer.peer_id, Version(node.session, node.chain.height))]
+
+
+def disconnect(node: FullNode, peer_id: NodeId) -> Peer:
+    """A connection is gone; the peer with its score comes back, in case that it returns."""
+    peer = node.peers.pop(peer_id)
+    peer.forget()
+    node.give_up_on(peer)
+    return peer
 
 
 def greet(node: FullNode, now: int) -> Effects:
