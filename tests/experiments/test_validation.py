@@ -61,7 +61,7 @@ def test_bitcoin_simulators_network_has_its_published_degrees_pools_and_sizes() 
     pools = numpy.flatnonzero(network.hash_share)
     assert pools.tolist() == list(range(16))
     assert abs(degree[16:].mean() / 11.03 - 1) < 0.05
-    assert 690 < degree[:16].mean() < 810
+    assert abs(degree[:16].mean() / 705.6 - 1) < 0.03
     shares = [pool.share for pool in mining_pools("bitcoin_2016")]
     numpy.testing.assert_allclose(network.hash_share[:16], numpy.array(shares) / sum(shares))
     assert (network.upload[:16] == 12_500_000).all()
