@@ -53,6 +53,11 @@ def test_hops_of_random_regular_graphs_follow_the_published_formula() -> None:
     assert result.measure("hops_mean").value == pytest.approx(known.value, abs=0.03)
 
 
+def test_in_a_complete_graph_everybody_is_one_hop_away() -> None:
+    result = run(n_nodes=12, topology="complete")
+    assert result.measure("hops_mean").value == 1.0
+
+
 def test_a_block_is_one_among_many_that_do_not_meet() -> None:
     few, many = run(n_blocks=1).frame, run(n_blocks=4).frame
     assert few["accepted_s"].tolist() == many["accepted_s"].tolist()
