@@ -15,7 +15,7 @@ from consensus_lab.experiments import Progress, quiet
 from consensus_lab.experiments.clusters import DISKS, PROTOCOLS, ClusterParameters, links_of
 from consensus_lab.experiments.intervals import mean_interval, quantile_interval
 from consensus_lab.experiments.log_waits import crash_waits, put_waits
-from consensus_lab.experiments.parameters import parameter
+from consensus_lab.experiments.parameters import ParameterSet, parameter
 from consensus_lab.experiments.result import Measure, Published, Result
 from consensus_lab.network import geography
 from consensus_lab.paxos.quorum import majority
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class Parameters(ClusterParameters):
-    """Which clusters, and how many puts and crashes of each."""
+class Parameters(ParameterSet):
+    """Which clusters; how many puts of each, and crashes at the first place with the first disk."""
 
     protocols: list[str] = parameter(
         list(PROTOCOLS), meaning="replicated logs to compare", choices=PROTOCOLS
@@ -41,6 +41,14 @@ class Parameters(ClusterParameters):
     disks: list[str] = parameter(
         list(DISKS), meaning="disks to compare (measured or instant)", choices=DISKS
     )
+    cpu_us: float = parameter(
+        5.0, unit="us", minimum=0.0, maximum=1e6,
+        meaning="CPU time to handle or to send one message",
+    )  # fmt: skip
+    value_size_bytes: int = parameter(
+        256, unit="bytes", meaning="size of the value that a client puts", minimum=0,
+        maximum=1_000_000,
+    )  # fmt: skip
     n_requests: int = parameter(
         100, full=2000, unit="count", meaning="puts per setting, one at a time", minimum=20
     )
@@ -76,11 +84,12 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
     rows: list[dict[str, Any]] = []
     for step, (protocol, place, disk, n) in enumerate(settings):
         progress(step, steps, "settings")
-        one = parameters.replace(protocol=protocol, server_geography=place, disk=disk, n_servers=n)
-        rows.append(_undisturbed(one))
+        one = cluster_of(parameters, protocol, place, disk, n)
+        rows.append(_undisturbed(one, parameters.n_requests))
     for step, (protocol, n) in enumerate(crashes):
         progress(len(settings) + step, steps, "settings")
-        rows.append(_crashed(parameters.replace(protocol=protocol, n_servers=n)))
+        place, disk = parameters.geographies[0], parameters.disks[0]
+        rows.append(_crashed(parameters, cluster_of(parameters, protocol, place, disk, n)))
     progress(steps, steps, "settings")
     frame = pandas.DataFrame(rows)
     return Result(
@@ -89,28 +98,39 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
     )  # fmt: skip
 
 
-def _about(parameters: Parameters) -> dict[str, Any]:
+def cluster_of(
+    parameters: Parameters, protocol: str, place: str, disk: str, n_servers: int
+) -> ClusterParameters:
+    """One of the clusters."""
+    return ClusterParameters.of({
+        "protocol": protocol, "server_geography": place, "disk": disk, "n_servers": n_servers,
+        "cpu_us": parameters.cpu_us, "value_size_bytes": parameters.value_size_bytes,
+        "seed": parameters.seed,
+    })  # fmt: skip
+
+
+def _about(parameters: ClusterParameters) -> dict[str, Any]:
     return {
         "protocol": parameters.protocol, "servers": parameters.n_servers,
         "geography": parameters.server_geography, "disk": parameters.disk,
     }  # fmt: skip
 
 
-def _undisturbed(parameters: Parameters) -> dict[str, Any]:
-    waits = put_waits(parameters, parameters.n_requests)
-    row = {"situation": "undisturbed", **_about(parameters)}
+def _undisturbed(cluster: ClusterParameters, n_requests: int) -> dict[str, Any]:
+    waits = put_waits(cluster, n_requests)
+    row = {"situation": "undisturbed", **_about(cluster)}
     for name, values in (("commit", waits.answer_ms), ("all_applied", waits.all_applied_ms)):
         row |= _quantiles(name, values)
-    row["two_delays_ms"] = two_delays_ms(parameters, waits.leader)
+    row["two_delays_ms"] = two_delays_ms(cluster, waits.leader)
     return row | {"samples": len(waits.answer_ms)}
 
 
-def _crashed(parameters: Parameters) -> dict[str, Any]:
+def _crashed(parameters: Parameters, cluster: ClusterParameters) -> dict[str, Any]:
     trials = crash_waits(
-        parameters, parameters.n_crashes, client_timeout_ms=parameters.client_timeout_ms
+        cluster, parameters.n_crashes, client_timeout_ms=parameters.client_timeout_ms
     )
     under_way = [trial.under_way_ms for trial in trials]
-    row = {"situation": "leader crashes", **_about(parameters)}
+    row = {"situation": "leader crashes", **_about(cluster)}
     row |= _quantiles("commit", under_way)
     mean, low, high = mean_interval(trial.stands_still_ms for trial in trials)
     row |= {"outage_ms_mean": mean, "outage_ms_low": low, "outage_ms_high": high}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from consensus_lab import constants, data, theory
 from consensus_lab.experiments import Progress, quiet
-from consensus_lab.experiments.clusters import PROTOCOLS, ClusterParameters
+from consensus_lab.experiments.clusters import DISKS, PROTOCOLS, ClusterParameters
 from consensus_lab.experiments.intervals import mean_interval, proportion_interval
 from consensus_lab.experiments.log_waits import WINDOW_NS, CrashWaits, crash_waits, put_waits
 from consensus_lab.experiments.networks import (
@@ -23,6 +23,8 @@ from consensus_lab.experiments.networks import (
 )
 from consensus_lab.experiments.parameters import parameter
 from consensus_lab.experiments.result import Measure, Published, Result
+from consensus_lab.network import geography
+from consensus_lab.node import ParameterError
 from consensus_lab.sim.links import NANOSECONDS_PER_SECOND
 from consensus_lab.sim.streams import array_stream
 
@@ -37,9 +39,16 @@ LOG_POINTS_PER_DECADE, CHAIN_POINTS_PER_DECADE = 24, 80
 PUBLISHED = "bitcoin/published/reversal_risk.csv"
 
 
-class Parameters(ClusterParameters, NetworkParameters):
+class Parameters(NetworkParameters):
     """A cluster whose leader dies at times, a network, and attackers."""
 
+    n_servers: int = parameter(
+        3, unit="count", meaning="servers of a log; a majority has to agree", minimum=2, maximum=101
+    )
+    server_geography: str = parameter(
+        "single_region", meaning="where the servers stand", choices=geography.NAMES
+    )
+    disk: str = parameter("measured", choices=DISKS, meaning="the servers' disks")
     n_requests: int = parameter(
         1000, full=20_000, unit="count", meaning="puts per log, without faults", minimum=20
     )
@@ -98,7 +107,7 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
     curves = []
     for place, protocol in enumerate(PROTOCOLS):
         progress(place, steps, "systems")
-        curves.append(log_curve(parameters.replace(protocol=protocol)))
+        curves.append(log_curve(parameters, protocol))
     progress(len(PROTOCOLS), steps, "systems")
     delays_s = [network_delay_s(parameters, r) for r in range(parameters.replicates)]
     progress(len(PROTOCOLS) + 1, steps, "systems")
@@ -128,7 +137,7 @@ def part(result: Result, name: str) -> pandas.DataFrame:
 # The logs.
 
 
-def log_curve(parameters: Parameters) -> pandas.DataFrame:
+def log_curve(parameters: Parameters, protocol: str) -> pandas.DataFrame:
     """Share of the requests of a log that are still open, over time.
 
     Requests come at any time of the day.  A share of them, the crashes of a day times the window
@@ -137,11 +146,15 @@ def log_curve(parameters: Parameters) -> pandas.DataFrame:
     import numpy
     import pandas
 
-    calm_s = numpy.array(put_waits(parameters, parameters.n_requests).answer_ms) / 1e3
+    cluster = ClusterParameters.of({
+        "protocol": protocol, "n_servers": parameters.n_servers, "disk": parameters.disk,
+        "server_geography": parameters.server_geography, "seed": parameters.seed,
+    })  # fmt: skip
+    calm_s = numpy.array(put_waits(cluster, parameters.n_requests).answer_ms) / 1e3
     share, trials = 0.0, list[CrashWaits]()
     if parameters.leader_crashes_per_day > 0:
         trials = crash_waits(
-            parameters, parameters.n_crashes, client_timeout_ms=parameters.client_timeout_ms
+            cluster, parameters.n_crashes, client_timeout_ms=parameters.client_timeout_ms
         )
         window_s = WINDOW_NS / NANOSECONDS_PER_SECOND
         share = min(1.0, parameters.leader_crashes_per_day * window_s / SECONDS_PER_DAY)
@@ -159,7 +172,7 @@ def log_curve(parameters: Parameters) -> pandas.DataFrame:
             (1 - share) * (0.0 if sure else calm) + share * max(0.0, late)
             for calm, late in zip(open_calm, open_late, strict=True)
         )
-        rows.append({"system": parameters.protocol, "seconds": seconds, "risk": risk,
+        rows.append({"system": protocol, "seconds": seconds, "risk": risk,
                      "low": low, "high": high})  # fmt: skip
     return pandas.DataFrame(rows)
 
@@ -262,13 +275,18 @@ def enough_rows(parameters: Parameters, delay_s: float) -> list[dict[str, Any]]:
 
 
 def _needed_with_delay(share: float, risk: float, delay: float) -> float:
-    """As the closed form finds it; infinity where no number of confirmations is enough."""
+    """As the closed form finds it; infinity where no number of confirmations is enough.
+
+    nan where it takes more than two weeks of blocks (`private_attack.CONFIRMATIONS_MAX`).
+    """
     if share >= theory.tolerated_share_tight(delay):
         return float("inf")
-    needed: int = theory.private_attack_confirmations_needed(
-        share, risk=risk, delay_intervals=delay
-    )
-    return needed
+    try:
+        return float(
+            theory.private_attack_confirmations_needed(share, risk=risk, delay_intervals=delay)
+        )
+    except ParameterError:
+        return float("nan")
 
 
 def _measures(

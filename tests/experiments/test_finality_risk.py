@@ -122,12 +122,24 @@ def test_the_logs_step_is_as_high_as_leaders_die_often():
     heights = {}
     for often in (0.0, 1.0, 10.0):
         parameters = risk_over_time.Parameters.of({**SMALL, "leader_crashes_per_day": often})
-        curve = risk_over_time.log_curve(parameters)
+        curve = risk_over_time.log_curve(parameters, "raft")
         heights[often] = curve[curve["seconds"] > 0.01]["risk"].max() if often else 0.0
         if often == 0.0:
             assert curve["seconds"].max() < 0.01
     assert heights[10.0] == pytest.approx(10 * heights[1.0])
     assert 0.1 * 4 / 86_400 < heights[1.0] < 4 / 86_400
+
+
+@pytest.mark.slow
+def test_beyond_the_limit_no_confirmations_help_and_near_it_too_many():
+    """At a block per delay 38 % are tolerated; the depth for a share close below has no end."""
+    often = {"block_interval_s": 10.0, "attacker_shares": [0.3, 0.38, 0.45]}
+    rows = risk_over_time.enough_rows(risk_over_time.Parameters.of(often), 10.0)
+    needed = {(row["attacker_share"], row["chosen_risk"]): row for row in rows}
+    found = {key: row["confirmations_with_delay"] for key, row in needed.items()}
+    assert found[0.45, 0.001] == float("inf")
+    assert found[0.38, 0.000001] != found[0.38, 0.000001], "nan: more than can be looked at"
+    assert found[0.3, 0.001] > needed[0.3, 0.001]["confirmations_exact"]
 
 
 def test_the_chains_curve_is_the_risk_of_the_clock():
