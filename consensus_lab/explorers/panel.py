@@ -1,9 +1,10 @@
 """What all explorers are made of: a screen for figures, and a panel that carries its static twin.
 
-Theory of operation.  A panel is shown as a widget where there is a kernel and a front end for it;
-the same output also holds a picture, which is what papermill's copy, an HTML export and the site
-show.  The screen is an HTML widget with the picture inside: it keeps its size between two
-pictures, so nothing jumps, and it has an alternative text.
+Theory of operation.  A panel leaves two outputs: the widget, and its static twin as a picture.
+Where the widget comes alive it brings a style that hides the twin; where it does not (papermill's
+copy, an HTML export, the site) the twin is what is seen.  The screen is an HTML widget with the
+picture inside: it keeps its size between two pictures, so nothing jumps, and it has an
+alternative text.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 PNG_DPI = 144
 """Of pictures that are not SVG: one and a half pixels per pixel of the page, sharp and quick."""
+
+TWIN_DPI = 96
 
 GROWTH_MAX = 1.3
 """How much larger than drawn a figure may become where the page has room."""
@@ -83,7 +86,13 @@ class Panel:
         Controls, for whoever drives them from code: `panel["step"]`.
     """
 
-    def __init__(self, box: ipywidgets.Widget, still: Callable[[], Figure], **parts: Any) -> None:
+    def __init__(self, box: ipywidgets.Box, still: Callable[[], Figure], **parts: Any) -> None:
+        import ipywidgets
+
+        self._twin = f"consensus-lab-twin-{box.model_id}"
+        hiding = ipywidgets.HTML(f"<style>.{self._twin}{{display:none}}</style>")
+        hiding.layout.display = "none"
+        box.children = (*box.children, hiding)
         self.box = box
         self.still = still
         self.parts = parts
@@ -91,10 +100,21 @@ class Panel:
     def __getitem__(self, name: str) -> Any:
         return self.parts[name]
 
-    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The widget; beside it, for what cannot show widgets, the picture and its words."""
-        bundle, metadata = self.still()._repr_mimebundle_()
-        bundle.pop("image/svg+xml")
-        metadata.pop("image/svg+xml")
-        widget = self.box._repr_mimebundle_()
-        return {**bundle, **{m: v for m, v in widget.items() if m != "text/plain"}}, metadata
+    def outputs(self) -> list[dict[str, Any]]:
+        """What a notebook keeps of the panel, by kind: the widget, then the twin."""
+        from consensus_lab.report.style import describe, render
+
+        widget: dict[str, Any] = self.box._repr_mimebundle_()
+        figure = self.still()
+        alt, data = describe(figure), base64.b64encode(render(figure, "png", dpi=TWIN_DPI)).decode()
+        picture = f'<img alt="{escape(alt)}" src="data:image/png;base64,{data}">'
+        return [
+            {**widget, "text/plain": "An explorer: it works in JupyterLab."},
+            {"text/html": f'<div class="{self._twin}">{picture}</div>', "text/plain": alt},
+        ]
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        for bundle in self.outputs():
+            display(bundle, raw=True)

@@ -91,6 +91,8 @@ def test_make_lab_opens_and_the_explorers_answer_in_a_real_browser(
     assert "every 60 s" in move(page, 2, TRADE_OFF)
     assert "against 11 % of the hash power" in move(page, 4, RISK)
     assert page.errors() == []
+    twins = page.find("[class^=consensus-lab-twin]")
+    assert len(twins) == 4 and not any(twin.is_displayed() for twin in twins)
     for number, name in enumerate(("raft", "gossip", "trade-off", "risk")):
         page.show(SCREEN, number)
         page.keep(kept, f"explorers-{name}")

@@ -14,6 +14,7 @@ from consensus_lab.explorers.gossip import RELAYS, Fronts, strip
 from consensus_lab.gossip import message_level
 from consensus_lab.node import ParameterError
 from consensus_lab.report.style import render
+from tests.explorers.twins import twin_of
 
 SMALL = gossip_front.Parameters.of({"n_nodes": 60})
 
@@ -101,8 +102,7 @@ def test_controls_change_the_picture_and_keep_the_moment() -> None:
 @pytest.mark.slow
 def test_its_twin_is_the_strip_of_maps() -> None:
     panel = explorers.explore_gossip(SMALL)
-    bundle, _ = panel._repr_mimebundle_()
-    assert bundle["image/png"] == render(strip(SMALL), "png", dpi=96)
+    assert panel.outputs()[1]["text/html"] == twin_of(panel, strip(SMALL))
 
 
 def test_a_protocol_that_is_not_there_is_named(fronts: Fronts) -> None:

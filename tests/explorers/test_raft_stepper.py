@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
+import nbformat
 import pytest
 
 from consensus_lab import explorers
@@ -14,7 +15,8 @@ from consensus_lab.experiments.clusters import ClusterParameters
 from consensus_lab.explorers.raft_stepper import headline, picture, strip, tour
 from consensus_lab.explorers.raft_story import Action
 from consensus_lab.report.logs import ServerLog, log_rows
-from consensus_lab.report.style import describe, render
+from consensus_lab.report.style import describe
+from tests.explorers.twins import twin_of
 
 pytestmark = pytest.mark.slow  # Every picture takes a third of a second.
 
@@ -83,13 +85,24 @@ def test_play_is_one_step_per_tick(panel: Any) -> None:
     assert [action.kind for action in panel["story"].actions] == ["wait", "step", "step"]
 
 
-def test_shown_it_holds_its_static_twin(panel: Any) -> None:
-    bundle, metadata = panel._repr_mimebundle_()
-    assert "application/vnd.jupyter.widget-view+json" in bundle
-    assert bundle["image/png"] == render(picture(panel["story"]), "png", dpi=96)
-    assert "server 2 is leader" in metadata["image/png"]["alt"]
+def test_shown_it_leaves_its_static_twin_beside_the_widget(panel: Any) -> None:
+    widget, twin = panel.outputs()
+    assert "application/vnd.jupyter.widget-view+json" in widget
+    assert twin["text/html"] == twin_of(panel, picture(panel["story"]))
+    assert "server 2 is leader" in twin["text/plain"]
     untouched = explorers.explore_raft()
-    assert untouched._repr_mimebundle_()[0]["image/png"] == render(strip(), "png", dpi=96)
+    assert untouched.outputs()[1]["text/html"] == twin_of(untouched, strip()), "a tour"
+
+
+def test_an_html_export_without_a_kernel_or_network_shows_the_twin(panel: Any) -> None:
+    from nbconvert import HTMLExporter
+
+    outputs = [nbformat.v4.new_output("display_data", data=data) for data in panel.outputs()]
+    cell = nbformat.v4.new_code_cell("explorers.explore_raft()", outputs=outputs)
+    page, _ = HTMLExporter().from_notebook_node(nbformat.v4.new_notebook(cells=[cell]))
+    (source,) = re.findall(r'src="([^"]+)"', panel.outputs()[1]["text/html"])
+    assert source in page
+    assert "display:none" not in page.partition("<body")[2], "only the living widget hides it"
 
 
 @pytest.mark.parametrize("n_servers", [2, 3, 5])

@@ -14,7 +14,8 @@ from consensus_lab import explorers, theory
 from consensus_lab.experiments import stale_rate
 from consensus_lab.explorers import risk, trade_off
 from consensus_lab.node import ParameterError
-from consensus_lab.report.style import describe, render
+from consensus_lab.report.style import describe
+from tests.explorers.twins import twin_of
 
 GRID = {
     "n_nodes": 30, "n_blocks": 60, "replicates": 2, "block_intervals_s": [600.0, 30.0, 6.0],
@@ -50,7 +51,7 @@ def test_the_point_says_what_its_cell_holds(grid: Any) -> None:
     panel["interval"].value = 6.0
     assert panel["screen"].picture.value == seen
     twin = trade_off.picture(grid, interval_s=6.0, size_bytes=1_000_000)
-    assert panel._repr_mimebundle_()[0]["image/png"] == render(twin, "png", dpi=96)
+    assert panel.outputs()[1]["text/html"] == twin_of(panel, twin)
 
 
 def test_a_setting_off_the_grid_is_refused(grid: Any) -> None:
@@ -116,5 +117,4 @@ def test_sliders_change_the_words_and_the_twin_says_the_same() -> None:
     panel["attacker_share"].value = 0.3
     words = f"risk {theory.double_spend_probability(0.3, confirmations=3) * 100:.2g} %"
     assert words in alt(panel) and "after 30 min on average" in alt(panel)
-    _, metadata = panel._repr_mimebundle_()
-    assert metadata["image/png"]["alt"] == alt(panel).replace("&#x27;", "'")
+    assert panel.outputs()[1]["text/plain"] == alt(panel).replace("&#x27;", "'")
