@@ -11,6 +11,8 @@ steady rate up to a limit, and each thing takes a token; what we asked for is fr
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from consensus_lab.nakamoto.block_tree import BlockNode
 from consensus_lab.node import NodeId
 
@@ -100,7 +102,9 @@ class Peer:
         self.session: int | None = None
         self.is_acknowledged = False
         self.best: BlockNode | None = None
-        self._known: dict[bytes, None] = {}
+        # Not a plain dict: its first key is found by walking over all that were deleted before it,
+        # so a peer that announces on and on would cost ever more.
+        self._known: OrderedDict[bytes, None] = OrderedDict()
         self.knows_compact_blocks = False
         self.wants_high_bandwidth = False
 
@@ -145,4 +149,4 @@ class Peer:
         """It has this transaction, or was told of it."""
         self._known[txid] = None
         if len(self._known) > KNOWN_MAX:
-            del self._known[next(iter(self._known))]
+            self._known.popitem(last=False)
