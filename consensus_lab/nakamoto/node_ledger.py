@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from consensus_lab.constants import CONFIRMATIONS_FOR_FINALITY
-from consensus_lab.nakamoto.block import Block, parse_block
+from consensus_lab.nakamoto.block import WEIGHT_MAX, Block, parse_block
 from consensus_lab.nakamoto.block_selection import select
 from consensus_lab.nakamoto.block_tree import BlockNode
 from consensus_lab.nakamoto.chain import Chain, InvalidBlock
@@ -77,6 +77,8 @@ class NodeLedger:
         # Own payments that are not buried yet, and the height of the block that holds each.
         self.payments: dict[bytes, Transaction] = {}
         self.payment_heights: dict[bytes, int] = {}
+        # The owner's choice, up to what everybody accepts (Core, -blockmaxweight).
+        self.block_weight_max = WEIGHT_MAX
         for key, data in disk.items():
             if key[0] == "payment":
                 payment = parse_transaction(data)
@@ -192,7 +194,7 @@ class NodeLedger:
 
     def mine(self, *, now_s: int, tag: bytes) -> Block:
         """Search a block on the tip with the best of the pool."""
-        chosen = select(self.pool)
+        chosen = select(self.pool, weight_max=self.block_weight_max)
         template = block_template(
             self.chain,
             script_pubkey=self.wallet.scripts[0],

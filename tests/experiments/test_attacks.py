@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consensus_lab.experiments import double_spend, eclipse, majority_attack, sybil
+from consensus_lab.experiments import double_spend, eclipse, flood, majority_attack, sybil
 from consensus_lab.node import ParameterError
 
 FEW = {"n_played": 2, "told_peers": [3], "n_nodes": 12}
@@ -90,6 +90,24 @@ def test_eclipses_follow_the_book_and_one_honest_peer_helps() -> None:
     assert eclipse.tree_figure(eclipse.deceived(result.parameters, 0)).axes
 
 
+@pytest.mark.slow
+def test_each_protection_is_seen_in_the_table_of_floods() -> None:
+    chosen = {"flood_min": 10, "flood_per_min": 4, "honest_payments": 2, "replicates": 2,
+              "n_announcements": 3, "n_rubbish": 2}  # fmt: skip
+    result = flood.run(flood.Parameters.of(chosen))
+    frame = result.frame.set_index(["flood", "setting"])
+    assert len(frame) == len(flood.SETTINGS) + 4
+    blocks = frame.loc[flood.BLOCKS]
+    assert blocks.loc["bans", "is_banned"] and not blocks.loc["no bans", "is_banned"]
+    assert blocks.loc["bans", "heard_bytes"] < blocks.loc["no bans", "heard_bytes"]
+    assert result.measure("sent_bytes, free, relay fee").value < result.measure(
+        "sent_bytes, free, no protection"
+    ).value
+    assert result.figure().axes and flood.memory_figure(result).axes
+    with pytest.raises(ParameterError, match="flood_per_min"):
+        flood.Parameters.of({"flood_per_min": 400, "flood_min": 100})
+
+
 @pytest.mark.parametrize(
     ("experiment", "name", "value"),
     [
@@ -104,6 +122,9 @@ def test_eclipses_follow_the_book_and_one_honest_peer_helps() -> None:
         (eclipse, "attacker_share", 1.2),
         (eclipse, "outbound_connections", [41]),
         (eclipse, "confirmations", 0),
+        (flood, "flood_per_min", 501),
+        (flood, "rubbish_size_bytes", 0),
+        (flood, "replicates", 1),
         (sybil, "weight_share", 1.5),
         (sybil, "honest_servers", 1),
         (sybil, "identities_in_lottery", [200]),
