@@ -75,7 +75,7 @@ class Parameters(CostParameters):
         meaning="size of a transaction; 226 is a payment with one input and change",
     )  # fmt: skip
     n_blocks: int = parameter(
-        200, full=5000, unit="count", meaning="blocks found per network and interval", minimum=10
+        200, full=2000, unit="count", meaning="blocks found per network and interval", minimum=10
     )
     replicates: int = parameter(
         2, full=5, unit="count", meaning="independent networks per size", minimum=1, maximum=1000,

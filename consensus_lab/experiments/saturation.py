@@ -51,11 +51,11 @@ class Parameters(CostParameters):
         maximum=1e6,
     )  # fmt: skip
     watched_s: float = parameter(
-        0.15, full=2.0, unit="s", meaning="simulated time per rate and replicate", minimum=0.05,
+        0.15, full=0.5, unit="s", meaning="simulated time per rate and replicate", minimum=0.05,
         maximum=3600.0,
     )  # fmt: skip
     replicates: int = parameter(
-        3, full=10, unit="count", meaning="independent runs per rate", minimum=2, maximum=1000
+        3, full=5, unit="count", meaning="independent runs per rate", minimum=2, maximum=1000
     )
 
     def check(self) -> None:

@@ -9,6 +9,7 @@ from consensus_lab.experiments import commit_and_apply, risk_over_time
 from consensus_lab.experiments.clusters import PROTOCOLS, ClusterParameters, links_of
 from consensus_lab.experiments.log_waits import WINDOW_NS, crash_waits, put_waits
 from consensus_lab.node import ParameterError
+from consensus_lab.report import finality
 
 BYTES_MS = 0.002
 BARE = {"disk": "instant", "cpu_us": 0.0}
@@ -114,6 +115,33 @@ def test_every_curve_falls_and_a_log_ends_at_nothing(small):
         assert curve["risk"].iloc[0] == pytest.approx(1.0, abs=0.002)
         if not str(name).startswith("nakamoto"):
             assert curve["risk"].iloc[-1] == 0.0
+
+
+@pytest.mark.slow
+def test_the_figures_say_what_was_found(small):
+    """One axis of time for both logs and each attacker; six confirmations are marked."""
+    (axes,) = small.figure().axes
+    names = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert names == ["raft", "multi-paxos", "nakamoto, attacker 10 %", "nakamoto, attacker 30 %"]
+    six = risk_over_time.part(small, "confirmations").query("confirmations == 6")
+    marks = {line.get_ydata()[0] for line in axes.lines if len(line.get_xdata()) == 1}
+    assert set(six["risk_with_delay"]) <= marks
+    (depths,) = finality.confirmations_figure(small).axes
+    ratio = (six["risk_exact"] / six["risk_whitepaper"]).max()
+    assert f"{ratio:.1f} times too low at 6 confirmations" in depths.get_title(loc="left")
+
+
+@pytest.mark.slow
+def test_each_setting_has_a_line_and_crashes_too():
+    few = {"n_requests": 20, "n_crashes": 2, "cluster_sizes": [3], "disks": ["instant"]}
+    result = commit_and_apply.run(commit_and_apply.Parameters.of(few))
+    (axes,) = result.figure().axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "3 servers, single region, instant disk",
+        "3 servers, three regions, instant disk",
+        "3 servers, single region, leader crashes",
+    ]
+    assert "(ms)" in axes.get_xlabel()
 
 
 @pytest.mark.slow

@@ -93,6 +93,9 @@ def test_the_experiments_run_small_and_say_what_was_fitted():
     assert list(offered["protocol"]) == ["raft", "raft", "multi-paxos", "multi-paxos"]
     assert (offered["completed_per_s_low"] <= offered["completed_per_s"]).all()
     assert len(saturation.part(result, "benchmark")) == 7
+    left, middle, right = result.figure().axes
+    assert [axes.get_xlabel() for axes in (left, middle)] == ["offered (writes/s)"] * 2
+    assert len(right.get_yticklabels()) == 7
     assert {measure.how for measure in result.measures} == {"given", "simulated", "predicted"}
 
 
@@ -103,7 +106,10 @@ def test_a_leaders_rate_falls_with_its_servers_and_a_chains_does_not():
         "network_sizes": [3, 60],
         "block_intervals_s": [600.0, 2.0], "n_blocks": 150,
     })  # fmt: skip
-    frame = participants.run(chosen).frame
+    result = participants.run(chosen)
+    frame = result.frame
+    left, _ = result.figure().axes
+    assert left.get_xlim()[1] > 13_870, "the leader's law is drawn to Bitcoin's size"
     alone = frame[frame["system"].str.endswith("message")]
     assert (alone["tps"] / alone["closed_form_tps"]).between(0.93, 1.07).all()
     for name, part in alone.groupby("system"):
