@@ -164,7 +164,10 @@ def test_a_table_is_compared_with_one_as_large() -> None:
     of = comparison.Parameters.of
     assert comparison.baseline(of()) is None
     assert comparison.baseline(of({"seed": 2, "replicates": 9})) is None
+    assert comparison.baseline(of({"is_live": True, "seed": 2})) is None
     assert comparison.baseline(of({"n_nodes": 99, "seed": 2})) == of({"seed": 2})
+    live = of({"n_nodes": 99, "n_servers": 5, "is_live": True})
+    assert comparison.baseline(live) == of({"n_nodes": 99})
     assert comparison.baseline(of({"n_nodes": 99, "n_servers": 5})) == of({"n_nodes": 99})
 
 

@@ -182,7 +182,7 @@ def adversary_of_chain(published: str, *, seed: int) -> Cell:
     return Cell(
         published, SIMULATED, WITHIN if holds else DIFFERS,
         text=f"by share of work, payments undone: {some}", code=f"{HERE}:reversals",
-        notebook="notebooks/30_finality.ipynb", replicates=ATTACKS,
+        notebook="notebooks/41_majority_attack.ipynb", replicates=ATTACKS,
         note=f"Under {CONFIRMATIONS_FOR_FINALITY} confirmations. Half is where he always wins, not "
         f"where he begins to: {WORRYING} % of the work undo {mean:.1%} ({low:.1%} to {high:.1%}).",
     )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 from consensus_lab import data
 from consensus_lab.experiments import mining
 from consensus_lab.experiments.cells import membership
-from consensus_lab.experiments.cells.membership import LOGS, PATIENCE_NS
+from consensus_lab.experiments.cells.membership import LOGS, PATIENCE_NS, SYBIL
 from consensus_lab.experiments.clusters import ClusterParameters, factory, leader_of
 from consensus_lab.nakamoto.header import block_work
 from consensus_lab.paxos.multi_messages import Reconfigure
@@ -88,7 +88,7 @@ def identity_in_cluster(published: str, *, protocol: str, seed: int) -> Cell:
     return Cell(
         published, SIMULATED, WITHIN if needed == 4 else DIFFERS,
         text=f"nothing: {needed} more names are {needed} more votes",
-        code="consensus_lab.experiments.cells.membership:identities_to_take_over", notebook=LOGS,
+        code="consensus_lab.experiments.cells.membership:identities_to_take_over", notebook=SYBIL,
         note="What protects a cluster is that members are admitted by its owner.",
     )  # fmt: skip
 

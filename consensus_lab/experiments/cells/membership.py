@@ -21,6 +21,7 @@ from consensus_lab.sim.streams import stream
 
 HERE = "consensus_lab.experiments.cells.membership"
 LOGS = "notebooks/03_multi_paxos_and_raft.ipynb"
+SYBIL = "notebooks/42_sybil.ipynb"
 PATIENCE_NS = 20 * NANOSECONDS_PER_SECOND
 """How long a client waits before a put counts as not committed: many election timeouts."""
 
@@ -145,7 +146,7 @@ def sybil_in_cluster(published: str, *, protocol: str, seed: int) -> Cell:
     return Cell(
         published, SIMULATED, WITHIN,
         text=f"none: {needed} free identities outvote 3 servers",
-        code=f"{HERE}:identities_to_take_over", notebook=LOGS,
+        code=f"{HERE}:identities_to_take_over", notebook=SYBIL,
         note="Run with open membership; a real cluster admits members by agreement only.",
     )  # fmt: skip
 
@@ -174,7 +175,7 @@ def sybil_in_nakamoto(published: str, *, seed: int) -> Cell:
     return Cell(
         published, SIMULATED, DIFFERS if gains else WITHIN,
         text=f"10 % of the work: {one[0]:.1%} of the chain as 1 identity, {many[0]:.1%} as 100",
-        code=f"{HERE}:share_of_chain", notebook="notebooks/15_mining_a_block.ipynb",
+        code=f"{HERE}:share_of_chain", notebook=SYBIL,
         note=f"95 %: {one[1]:.1%} to {one[2]:.1%}, and {many[1]:.1%} to {many[2]:.1%}.",
     )  # fmt: skip
 

@@ -78,11 +78,12 @@ def live_etcd(result: Result) -> dict[Key, Real]:
     best = max(rates, key=lambda measure: measure.value)
     largest, failover = names["value_size_bytes_max"], names["new_leader_ms_mean"]
     here = "real etcd on this machine, now"
+    is_within = predicted.low <= put.value <= predicted.high
     return {
         ("finality", RAFT): Real(
             f"{put.value:.2f} ms ({put.low:.2f}–{put.high:.2f})",
-            f"{here}; predicted from its disk and network: {predicted.low:.2f} to "
-            f"{predicted.high:.2f} ms", put.value),
+            f"{here}; {'within' if is_within else 'outside'} what its disk and network predict, "
+            f"{predicted.low:.2f} to {predicted.high:.2f} ms", put.value),
         ("throughput", RAFT): Real(f"{best.value:,.0f} TPS", here, best.value),
         ("payload_limit", RAFT): Real(f"{largest.value:,.0f} bytes of value", here, largest.value),
         ("failures", RAFT): Real(
