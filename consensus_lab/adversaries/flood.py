@@ -31,13 +31,13 @@ PAYMENT_SIZE_BYTES = 192
 class Prepare(NamedTuple):
     """Command: cut the largest coin into so many, each of which can pay once."""
 
-    count: int
+    coins: int
 
 
 class Spam(NamedTuple):
     """Command: tell everybody so many payments to oneself."""
 
-    count: int
+    payments: int
     fee_rate_satoshi_per_byte: int
 
 
@@ -51,7 +51,7 @@ class Announce(NamedTuple):
 class Rubbish(NamedTuple):
     """Command: send so many invalid blocks of that size."""
 
-    count: int
+    blocks: int
     size_bytes: int
 
 
@@ -107,11 +107,11 @@ class Flooder:
         """One payment with many outputs; it pays its fee as anybody's."""
         wallet = self.node.ledger.wallet
         coin, script = wallet.spendable()[0], wallet.scripts[0]
-        fee = (PAYMENT_SIZE_BYTES + 34 * command.count) * 10
-        value = (coin.coin.value_satoshi - fee) // command.count
+        fee = (PAYMENT_SIZE_BYTES + 34 * command.coins) * 10
+        value = (coin.coin.value_satoshi - fee) // command.coins
         if value < DUST_SATOSHI:
-            raise ParameterError("count", command.count, "coins that are worth spending")
-        outputs = tuple(TransactionOutput(value, script) for _ in range(command.count))
+            raise ParameterError("coins", command.coins, "coins that are worth spending")
+        outputs = tuple(TransactionOutput(value, script) for _ in range(command.coins))
         payment = wallet.sign([coin], outputs)
         self._taken.add(coin.name)
         self.node.pool.accept(payment)
@@ -121,7 +121,7 @@ class Flooder:
         """Each coin to oneself, until none is left."""
         effects: Effects = []
         free = [one for one in self.node.ledger.wallet.spendable() if one.name not in self._taken]
-        for coin in free[: command.count]:
+        for coin in free[: command.payments]:
             self._taken.add(coin.name)
             effects += self._to_all(self._self_payment(coin, command.fee_rate_satoshi_per_byte))
         return effects or [Note("spent out")]
@@ -151,7 +151,7 @@ class Flooder:
         coinbase = tip.transactions[0]
         room = max(0, command.size_bytes - len(tip.header.serialize()) - coinbase.size_bytes - 20)
         effects: Effects = []
-        for number in range(command.count):
+        for number in range(command.blocks):
             padding = TransactionOutput(0, b"\x6a" + number.to_bytes(4, "big") + bytes(room))
             padded = replace(coinbase, outputs=(*coinbase.outputs, padding))
             data = replace(tip, transactions=(padded,)).serialize()

@@ -54,7 +54,7 @@ def test_every_payment_of_a_flood_is_valid_and_spends_its_own_coin() -> None:
     assert (flooder.payments_told, flooder.fees_satoshi) == (6, 12 * PAYMENT_SIZE_BYTES)
     assert len(flooder.submit(Spam(100, 2), 0)) == 4, "four coins are left"
     assert flooder.submit(Spam(1, 2), 0) == [Note("spent out")]
-    with pytest.raises(ParameterError, match="count"):
+    with pytest.raises(ParameterError, match="coins"):
         flooder.submit(Prepare(10**9), 0)
 
 
