@@ -22,7 +22,13 @@ from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure
 
 from consensus_lab.report import style
-from consensus_lab.report.maps import clustered_positions, link_alpha, map_strip, name_regions
+from consensus_lab.report.maps import (
+    clustered_positions,
+    drawn_links,
+    link_alpha,
+    map_strip,
+    name_regions,
+)
 from consensus_lab.report.table import quantity
 
 if TYPE_CHECKING:
@@ -211,7 +217,7 @@ def _stage(
 ) -> tuple[PathCollection, Text]:
     """Everything that stays: links, nodes, the finder's ring."""
     points = numpy.array([places[node] for node in frame["node"]])
-    lines = [(places[a], places[b]) for a, b in links]
+    lines = drawn_links([(places[a], places[b]) for a, b in links])
     axes.add_collection(LineCollection(lines, colors=style.MUTED, linewidths=0.3, zorder=1,
                                        alpha=link_alpha(len(lines))))  # fmt: skip
     size = max(2.0, min(24.0, 9000.0 / len(points)))

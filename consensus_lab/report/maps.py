@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 CELLS_WRITTEN_MAX = 80
 """A heat map with more cells than this is read from its colour bar."""
 
-VECTOR_MAX = 3000
+VECTOR_MAX = 2000
 """More marks or lines than this are drawn as pixels, also in an SVG."""
+
+LINKS_MAX = 4000
+"""Of more links than this a map draws a part."""
 
 HEAT_COLORS = "cividis_r"
 """Dark is much; made for readers with and without colour vision (Nuñez et al. 2018)."""
@@ -204,7 +207,7 @@ def map_strip(
     positions : mapping of node to (x, y)
         Any layout; see `clustered_positions`.
     edges : iterable of (node, node)
-        Links between them.
+        Links between them; of more than `LINKS_MAX` an even part is drawn.
     seconds : mapping of node to float
         When each node had the block; infinite or missing where it never came.
     at_s : sequence of float
@@ -221,7 +224,7 @@ def map_strip(
     nodes = list(positions)
     places = numpy.array([positions[node] for node in nodes], float)
     arrived = numpy.array([seconds.get(node, math.inf) for node in nodes], float)
-    lines = [(positions[a], positions[b]) for a, b in edges]
+    lines = drawn_links([(positions[a], positions[b]) for a, b in edges])
     columns = min(columns_max, len(at_s))
     rows = -(-len(at_s) // columns)
     width_in = 2.9 * columns
@@ -250,6 +253,11 @@ def map_strip(
             figure.suptitle(style.wrapped(title, width_in), x=0.01, ha="left", fontsize=10.5,
                             weight="bold")  # fmt: skip
     return figure
+
+
+def drawn_links(lines: list[Any]) -> list[Any]:
+    """All links, or every second, third, ... where more than `LINKS_MAX` would be an area."""
+    return lines[:: -(-len(lines) // LINKS_MAX) or 1]
 
 
 def link_alpha(n_links: int) -> float:

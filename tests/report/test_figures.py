@@ -186,6 +186,15 @@ def test_a_map_counts_who_has_the_block():
     assert counts == [5, 1, 4]
 
 
+def test_of_very_many_links_an_even_part_is_drawn():
+    few = list(range(maps.LINKS_MAX))
+    assert maps.drawn_links(few) == few
+    assert maps.drawn_links([]) == []
+    many = maps.drawn_links(list(range(10 * maps.LINKS_MAX + 1)))
+    assert len(many) <= maps.LINKS_MAX
+    assert many[1] - many[0] == 11
+
+
 def test_clusters_keep_their_nodes_apart():
     places = maps.clustered_positions({node: "ABC"[node % 3] for node in range(60)})
     assert len(set(places.values())) == 60
