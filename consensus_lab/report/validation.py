@@ -17,6 +17,8 @@ PANELS = (
 )
 AGREE = ("within", "holds")
 ROOM = 1.6
+MANY = 150
+"""Points from which on their intervals are drawn faintly."""
 
 
 def validation_figure(result: Any) -> Figure:
@@ -62,6 +64,7 @@ def _panel(axes: Axes, part: Any, groups: list[str], label: str) -> None:
     axes.plot(line, line, color=style.INK, linestyle=(0, (4, 3)), linewidth=1.0)
     for factor in (0.5, 2.0):
         axes.plot(line, factor * line, color=style.FAINT, linestyle=(0, (1, 2)), linewidth=1.0)
+    alpha = 0.8 if len(part) < MANY else 0.2
     for place, group in enumerate(groups):
         rows = part[part["group"] == group]
         if not len(rows):
@@ -75,9 +78,10 @@ def _panel(axes: Axes, part: Any, groups: list[str], label: str) -> None:
                 x, y,
                 xerr=_ends(x, some["published_low"], some["published_high"], low),
                 yerr=_ends(y, some["low"], some["high"], low),
-                color=look.color, marker=look.marker, markersize=5.5, linestyle="none",
-                elinewidth=0.8, markerfacecolor=look.color if agrees else style.PAPER,
+                color=look.color, fmt="none", elinewidth=0.8, alpha=alpha,
             )  # fmt: skip
+            axes.plot(x, y, color=look.color, marker=look.marker, markersize=5.5, linestyle="none",
+                      markerfacecolor=look.color if agrees else style.PAPER)  # fmt: skip
     axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), aspect="equal",
              xlabel=f"published: {label}", ylabel="simulated")  # fmt: skip
     style.log_ticks(axes.xaxis)

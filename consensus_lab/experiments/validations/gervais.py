@@ -50,10 +50,14 @@ PER_NODE = "over nodes, of each node's mean, discovery to checked"
 PUBLISHED_REAL_INTERVAL_S = 600.0
 STATISTICS = {"mean": None, "median": 0.5, "p10": 0.1, "p90": 0.9}
 WHY_DELAY = (
-    "a transfer here is limited by the sender's and the receiver's line, there each link has one "
-    "rate, the least of its ends' four; means over few blocks are also wider spread over nodes"
+    "not certain; probably that a transfer here is limited by the lines of both ends, there by one "
+    "rate per link, so that here a few nodes with the slowest lines have longer queues"
 )
 WHY_STALE = "follows from the delays between pools, which differ as the delays do"
+WHY_STALE_LINKED = (
+    "pools there send each other compressed blocks, here whole ones, which fill their lines when "
+    "blocks are large and quick"
+)
 
 
 def published_rows(*, everything: bool) -> list[dict[str, str]]:
@@ -156,6 +160,7 @@ def compare_row(row: dict[str, str], races: list[Race]) -> list[Comparison]:
     rows.append(compare(
         stale, counted(float(row["stale_rate"]), int(row["blocks_simulated"])),
         replicates=blocks, group="Bitcoin-Simulator: stale", unit="fraction",
-        quantity="stale fraction", definition="stale blocks of all blocks", why=WHY_STALE, **common,
+        quantity="stale fraction", definition="stale blocks of all blocks", **common,
+        why=WHY_STALE_LINKED if RELAYS[row["relay_protocol"]][1] else WHY_STALE,
     ))  # fmt: skip
     return rows
