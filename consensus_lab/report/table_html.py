@@ -25,7 +25,8 @@ CSS = """
 .comparison td { min-width: 6.5rem; } .comparison td:last-child { min-width: 16rem; }
 .comparison tbody th[scope=row] { font-weight: 400; white-space: nowrap; padding-left: 1rem; }
 .comparison .statement th { padding-top: 1.1rem; font-size: 1.02rem; border-bottom: 0; }
-.comparison .verdict { white-space: nowrap; } .comparison summary { cursor: pointer; }
+.comparison .verdict { white-space: nowrap; }
+.comparison summary { cursor: pointer; white-space: nowrap; }
 .comparison details, .comparison .note { font-size: .85rem; color: var(--faint); }
 .comparison code { font-size: .78rem; overflow-wrap: anywhere; }
 .comparison thead th { vertical-align: bottom; text-align: left; }
