@@ -77,6 +77,10 @@ def _benchmark(axes: Axes, known: pandas.DataFrame) -> None:
         axes.plot(errors[mine], -known.index[mine].to_numpy(), linestyle="none", marker="o",
                   markersize=8, color=look.color, label=words,
                   markerfacecolor=style.PAPER if is_fitted else look.color)  # fmt: skip
+    there = known.dropna(subset=["error_at_leader"])
+    axes.plot(there["error_at_leader"] * 100, -there.index.to_numpy(), linestyle="none",
+              marker="x", markersize=8, color=style.INK,
+              label="predicted, had its server been the leader")  # fmt: skip
     axes.axvline(0.0, color=style.INK, linestyle=(0, (4, 3)), linewidth=1.0)
     reach = max(50.0, float(errors.abs().max()) * 1.3)
     names = [

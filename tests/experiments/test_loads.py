@@ -77,6 +77,8 @@ def test_the_fit_reaches_its_three_rows_and_predicts_the_others_within_a_third()
         assert abs(row["error"]) < (0.02 if row["is_fitted"] else 0.35), row
         if row["operation"] == "write":
             assert row["simulated_latency_ms"] == pytest.approx(row["etcd_latency_ms"], rel=0.15)
+        if row["clients"] == 1 and row["consistency"] == "linearizable":
+            assert abs(row["error_at_leader"]) < 0.02, "the one connection was at the leader"
     other = logs.as_benchmarked(
         fitted.replace(cpu_us=3 * fitted.cpu_us), logs.benchmark(*logs.CPU_ROW), seed=1
     )
