@@ -137,8 +137,10 @@ class Peer:
         )
 
     def learn_block(self, node: BlockNode) -> None:
-        """It has this block, and so all ancestors."""
-        if self.best is None or node.chain_work > self.best.chain_work:
+        """It has this block, and so all ancestors; of equal branches the latest told counts."""
+        # Core, UpdateBlockAvailability: with "more work" only, the second branch of a tie could
+        # not be asked for.
+        if self.best is None or node.chain_work >= self.best.chain_work:
             self.best = node
 
     def knows(self, txid: bytes) -> bool:
