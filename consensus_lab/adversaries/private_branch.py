@@ -21,7 +21,7 @@ from consensus_lab.nakamoto.full_node_messages import Inv
 from consensus_lab.nakamoto.miner import block_template, mine
 from consensus_lab.nakamoto.peer_state import SECOND_NS
 from consensus_lab.nakamoto.transaction import Transaction
-from consensus_lab.node import Effects, Note, Send
+from consensus_lab.node import Effects, Message, Note, Send
 
 
 class PrivateBranch:
@@ -89,13 +89,17 @@ class PrivateBranch:
         for block in self.blocks:
             effects += self.node.ledger.take(block, now_s=clock_s(self.node, now)).effects
         assert self.chain.tip is self.tip, "a longer valid branch is followed"
-        inv = Inv((), (self.tip.block_id,))
-        effects += [
-            Send(peer.peer_id, inv)
-            for peer in self.node.peers.values()
-            if peer.is_connected and not peer.is_banned(now)
-        ]
+        effects += to_connected(self.node, Inv((), (self.tip.block_id,)), now)
         return [*effects, Note("released", len(self.blocks))]
+
+
+def to_connected(node: FullNode, message: Message, now: int) -> Effects:
+    """The same message to all peers that a node is connected to."""
+    return [
+        Send(peer.peer_id, message)
+        for peer in node.peers.values()
+        if peer.is_connected and not peer.is_banned(now)
+    ]
 
 
 def clock_s(node: FullNode, now: int) -> int:
