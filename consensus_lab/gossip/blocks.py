@@ -12,6 +12,13 @@ from __future__ import annotations
 import numpy
 
 from consensus_lab.gossip.compiled import compiled, inlined
+from consensus_lab.gossip.nodes import (
+    is_accepted,
+    is_carried,
+    is_connected,
+    next_change_ns,
+    withholds,
+)
 from consensus_lab.gossip.state import (
     ACCEPTED,
     ACCEPTED_BY,
@@ -24,13 +31,14 @@ from consensus_lab.gossip.state import (
     FOUND_NS,
     GETDATA,
     HEIGHT,
+    INCARNATION,
     INV,
     INV_NS,
     LATENCY_BITS,
     LATENCY_MASK,
     MINER,
     NEXT_REACH,
-    NO_SLOT,
+    NODE_MASK,
     ORPHAN_COUNT,
     ORPHANED,
     ORPHANS,
@@ -55,7 +63,7 @@ from consensus_lab.gossip.state import (
 )
 from consensus_lab.gossip.wheel import push
 from consensus_lab.gossip.wire import packed, reply_short, request, transmit_rarely
-from consensus_lab.gossip.withholding import tell_pool, withholds
+from consensus_lab.gossip.withholding import tell_pool
 from consensus_lab.nakamoto.relay_messages import SEND_COMPACT_BYTES
 from consensus_lab.nakamoto.relay_options import HIGH_BANDWIDTH_SOURCES
 
@@ -80,13 +88,6 @@ def lacks_transactions(key, threshold, node, block):
     who = numpy.uint64(node)
     word = mix64(mix64(mix64(key) ^ (who << _32) ^ who) ^ numpy.uint64(block))
     return mix64(word) < threshold
-
-
-@inlined
-def is_accepted(state, block, node):
-    """True when the node has validated a block; one without a slot everybody has."""
-    slot = state.block[block, SLOT]
-    return slot == NO_SLOT or state.heard[slot, node] == ACCEPTED
 
 
 @inlined
@@ -121,6 +122,8 @@ def keep_orphan(state, wheel, now, block, slot, node, link, source):
     heard = state.heard[parent_slot, node]
     if heard >= 0 or heard == REFUSED:
         state.heard[parent_slot, node] = REQUESTED
+        if len(state.asked) > 0:
+            state.asked[parent_slot, node] = link
         request(state, wheel, now, parent, GETDATA, packed(0, parent_slot, source, link), node)
 
 
@@ -132,6 +135,8 @@ def send_on(state, wheel, now, block, slot, node):
         return
     for link in range(state.offset[node], state.offset[node + 1]):
         if state.fast[link] == 0:
+            continue
+        if len(state.life) > 0 and not is_connected(state, link, node, now):
             continue
         state.fast_height[node] = height
         if state.known[slot, link] == 0:
@@ -150,7 +155,10 @@ def validate(state, wheel, now, block, slot, node):
     done = max(now, state.node[node, PROCESSOR_FREE]) + state.block[block, VALIDATION_NS]
     state.node[node, PROCESSOR_FREE] = done
     state.block[block, PENDING] += 1
-    push(wheel, done, packed(VALIDATED, slot, 0, node))
+    life = 0
+    if len(state.life) > 0:
+        life = state.life[node, INCARNATION] & NODE_MASK
+    push(wheel, done, packed(VALIDATED, slot, life, node))
 
 
 @inlined
@@ -195,6 +203,9 @@ def move_tip(state, block, node):
 @inlined
 def announce(state, wheel, now, block, slot, node):
     """Tell the neighbours; only what will be the first word of this block becomes an event."""
+    if len(state.life) > 0:
+        announce_under_change(state, wheel, now, block, slot, node)
+        return
     leaves = now + state.node[node, INV_NS]
     route = packed(INV, slot, node, 0)
     tracks_known = len(state.known) > 0
@@ -212,9 +223,39 @@ def announce(state, wheel, now, block, slot, node):
 
 
 @compiled
+def announce_under_change(state, wheel, now, block, slot, node):
+    """As `announce`, where connections come and go.
+
+    Which announcement is the first is certain only until the next change: those that arrive
+    later are all events, as a node may by then have forgotten what it has asked for.
+    """
+    leaves = now + state.node[node, INV_NS]
+    route = packed(INV, slot, node, 0)
+    change_ns = next_change_ns(state)
+    for link in range(state.offset[node], state.offset[node + 1]):
+        arrives = leaves + (state.link[link] & LATENCY_MASK)
+        neighbour = state.link[link] >> LATENCY_BITS
+        is_certain = arrives < change_ns
+        if is_certain and arrives >= state.heard[slot, neighbour]:
+            continue
+        if len(state.known) > 0 and state.known[slot, link]:
+            continue
+        if not is_connected(state, link, node, now):
+            continue
+        if not is_carried(state, link, node, now, arrives):
+            continue
+        if is_certain:
+            state.heard[slot, neighbour] = arrives
+        state.block[block, PENDING] += 1
+        push(wheel, arrives, route | link)
+
+
+@compiled
 def push_to_all(state, wheel, now, block, slot, node):
     """Send the whole block to every neighbour that is not known to have it."""
     for link in range(state.offset[node], state.offset[node + 1]):
+        if len(state.life) > 0 and not is_connected(state, link, node, now):
+            continue
         if state.known[slot, link] == 0:
             state.uploads[node] += 1
             size = state.block[block, WIRE_BYTES]

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from consensus_lab.gossip.blocks import accept, announce, is_accepted, move_tip, push_to_all
+from consensus_lab.gossip.blocks import accept, announce, move_tip, push_to_all
 from consensus_lab.gossip.compiled import compiled
+from consensus_lab.gossip.nodes import is_accepted
 from consensus_lab.gossip.state import (
     ENTER,
     FOLLOW,

@@ -16,9 +16,17 @@ Everything here is integer arithmetic; times are nanoseconds.
 
 from __future__ import annotations
 
-from consensus_lab.gossip.blocks import accept, complete, is_accepted, lacks_transactions, send_on
+from consensus_lab.gossip.blocks import accept, complete, lacks_transactions, send_on
 from consensus_lab.gossip.compiled import cached, compiled, digest_of, inlined
+from consensus_lab.gossip.connections import catch_up, change, is_off, most_pushes
 from consensus_lab.gossip.gateways import order
+from consensus_lab.gossip.nodes import (
+    NEVER,
+    is_accepted,
+    is_connected,
+    next_change_ns,
+    withholds,
+)
 from consensus_lab.gossip.state import (
     ACCEPTED,
     ACCEPTED_BY,
@@ -40,6 +48,7 @@ from consensus_lab.gossip.state import (
     GETTXN,
     HEADERS,
     HEIGHT,
+    INCARNATION,
     INV,
     IS_NEEDED,
     KIND_SHIFT,
@@ -79,13 +88,12 @@ from consensus_lab.gossip.wire import (
     reply_short,
     request,
     size_of,
+    source_of,
     transmit,
     transmit_rarely,
 )
-from consensus_lab.gossip.withholding import withholds
 from consensus_lab.nakamoto.relay_messages import GET_TRANSACTIONS_BYTES
 
-NEVER = 1 << 61
 _ROUTE_MASK = (1 << KIND_SHIFT) - 1
 
 
@@ -93,6 +101,9 @@ _ROUTE_MASK = (1 << KIND_SHIFT) - 1
 def handle(state, wheel, now, what):
     """One event."""
     kind = what >> KIND_SHIFT
+    if kind < VALIDATED:
+        catch_up(state, wheel, now, what)
+        return
     slot = (what >> SLOT_SHIFT) & SLOT_MASK
     link = what & LINK_MASK
     block = state.slot_block[slot]
@@ -100,12 +111,12 @@ def handle(state, wheel, now, what):
     if kind < INV:
         if kind != VALIDATED:
             order(state, wheel, now, block, slot, link, what)
-        elif len(state.pool_of) == 0 or state.heard[slot, link] != ACCEPTED:
+        elif is_still_valid(state, slot, link, what):
             accept(state, wheel, now, block, slot, link, False)
         return
     receiver = state.link[link] >> LATENCY_BITS
     if kind == INV:
-        if state.heard[slot, receiver] == now:
+        if state.heard[slot, receiver] >= now:
             hear(state, wheel, now, block, slot, receiver, what)
     elif kind == GETDATA:
         state.uploads[(what >> SOURCE_SHIFT) & NODE_MASK] += 1
@@ -118,12 +129,22 @@ def handle(state, wheel, now, what):
         size = state.block[block, COMPACT_WIRE_BYTES]
         transmit_rarely(state, wheel, now, block, size, ARRIVED_COMPACT, what & _ROUTE_MASK)
     elif kind == GETTXN:
+        if len(state.life) > 0 and state.heard[slot, source_of(what)] not in (RECEIVED, ACCEPTED):
+            return
         size = state.block[block, FILL_WIRE_BYTES]
         transmit_rarely(state, wheel, now, block, size, ARRIVED_FILL, what & _ROUTE_MASK)
     elif kind == WANT:
         state.fast[link] |= FAST_COMPACT
     else:
         state.fast[link] &= ~FAST_COMPACT
+
+
+@inlined
+def is_still_valid(state, slot, node, what):
+    """Whether what was validated is still to be accepted: not yet, and the node was not off."""
+    if len(state.pool_of) > 0 and state.heard[slot, node] == ACCEPTED:
+        return False
+    return len(state.life) == 0 or source_of(what) == state.life[node, INCARNATION] & NODE_MASK
 
 
 @inlined
@@ -140,6 +161,8 @@ def hear(state, wheel, now, block, slot, receiver, what):
         if state.protocol >= COMPACT_LOW and has_parent:
             kind = GETCOMPACT
     state.heard[slot, receiver] = REQUESTED
+    if len(state.asked) > 0:
+        state.asked[slot, receiver] = what & LINK_MASK
     request(state, wheel, now, block, kind, what & _ROUTE_MASK, receiver)
 
 
@@ -152,6 +175,8 @@ def long_message(state, wheel, now, block, slot, receiver, kind, what):
             return
     else:
         kind -= THROUGH - ARRIVED
+        if len(state.life) > 0 and not is_connected(state, what & LINK_MASK, source_of(what), now):
+            return
     link = what & LINK_MASK
     source = (what >> SOURCE_SHIFT) & NODE_MASK
     if len(state.known) > 0 and kind <= ARRIVED_COMPACT:
@@ -164,6 +189,8 @@ def long_message(state, wheel, now, block, slot, receiver, kind, what):
             return
         if lacks_transactions(state.chance_key, state.chance_threshold, receiver, block):
             state.heard[slot, receiver] = FILLING
+            if len(state.asked) > 0:
+                state.asked[slot, receiver] = link
             size = GET_TRANSACTIONS_BYTES
             reply_short(state, wheel, now, block, GETTXN, size, what & _ROUTE_MASK, receiver)
             return
@@ -235,15 +262,18 @@ def _compile_run(source_digest):
             return PAUSED
         control, active, progress = wheel.control, wheel.active, state.progress
         links = most_links(state)
-        # What one event can push: its announcements, orphans, and orders to a pool's gateways.
+        # What one event can push: announcements, orphans, requests, orders to a pool's gateways.
         room = len(wheel.pool) - 2 * links - len(state.orphan) - 2 * len(state.gateway) - 8
+        room -= len(state.slot_block)
         n_blocks = len(state.block) - 1
         while True:
             found = progress[FOUND]
             next_found = state.block[found + 1, FOUND_NS] if found < n_blocks else NEVER
-            while control[LOW] < control[HIGH] or advance(wheel, next_found):
+            change_ns = next_change_ns(state)
+            stop_ns = min(next_found, change_ns)
+            while control[LOW] < control[HIGH] or advance(wheel, stop_ns):
                 time = active[control[LOW], TIME]
-                if time >= next_found:
+                if time >= stop_ns:
                     break
                 if waiting(wheel) > room - progress[BRANCH_MAX] * links:
                     return NEEDS_EVENTS
@@ -257,8 +287,18 @@ def _compile_run(source_digest):
                 progress[EVENTS] += 1
                 handle(state, wheel, time, what)
                 progress[NOW] = time
-            if found == n_blocks:
+            if stop_ns == NEVER:
                 return DONE
+            if change_ns == stop_ns:
+                if waiting(wheel) + most_pushes(state, links) > room:
+                    return NEEDS_EVENTS
+                progress[NOW] = change_ns
+                change(state, wheel, change_ns)
+                continue
+            if is_off(state, state.block[found + 1, MINER]):
+                progress[FOUND] = found + 1
+                progress[NOW] = next_found
+                continue
             if waiting(wheel) > room - progress[BRANCH_MAX] * links:
                 return NEEDS_EVENTS
             slot = take_slot(state)
@@ -276,6 +316,9 @@ run = _compile_run(
         "gossip/kernel.py",
         "gossip/blocks.py",
         "gossip/wire.py",
+        "gossip/nodes.py",
+        "gossip/connections.py",
+        "gossip/timeline.py",
         "gossip/gateways.py",
         "gossip/withholding.py",
         "nakamoto/relay_withholding.py",

@@ -1,6 +1,6 @@
 """The same race on the message-level engine: real nodes, real messages, the truth to compare with.
 
-Slow (some ten thousand deliveries per second) and plain: a `RelayNode` per vertex of the graph,
+Slow (some ten thousand deliveries per second) and plain: a `ConnectedNode` per vertex of the graph,
 linked as the network says, each block handed to its miner when the schedule says.
 """
 
@@ -18,11 +18,14 @@ from consensus_lab.gossip.mining import Schedule
 from consensus_lab.gossip.pool_operator import Operators
 from consensus_lab.gossip.race import Race
 from consensus_lab.gossip.simulate import HISTOGRAM_BIN_NS, HISTOGRAM_BINS, REACH_FRACTIONS
-from consensus_lab.nakamoto.relay import RelayNode
+from consensus_lab.gossip.timeline import CUT, OFF, ON, Change, Timeline
+from consensus_lab.nakamoto.relay_connections import ConnectedNode, Lost, Met
 from consensus_lab.nakamoto.relay_gateway import GatewayNode
 from consensus_lab.nakamoto.relay_options import Found, Relay, Validation
 from consensus_lab.network.arrays import Network, engine_links
+from consensus_lab.node import Message, NodeId
 from consensus_lab.sim.engine import Engine
+from consensus_lab.sim.links import Links
 
 
 def simulate(
@@ -53,24 +56,27 @@ def simulate(
     accepted = numpy.full((n_blocks + 1, n), -1, numpy.int64)
     relay, inside = relay or Relay(), frozenset(overlay)
     conditions = (conditions or Conditions()).validated(n)
-    pool_of = conditions.pool_of()
+    lives: list[list[ConnectedNode]] = [[] for _ in range(n)]
 
-    def make_node(node_id: int, disk: Any) -> RelayNode:
+    def make_node(node_id: int, disk: Any) -> ConnectedNode:
         peers = network.neighbours(node_id)
-        options = {
+        options: dict[str, Any] = {
             "relay": relay,
             "validation": validation,
             "lacks_transactions": lacks(seed, relay.missing_chance, node_id),
             "overlay": inside.intersection(peers) if node_id in inside else (),
             "disk": disk,
+            "is_up": lambda peer, now: timeline.is_up(node_id, peer, now),
+            "is_back": bool(lives[node_id]),
         }
-        if node_id not in pool_of:
-            return RelayNode(node_id, peers, **options)
-        withholds = conditions.pools[pool_of[node_id]].strategy is not None
-        return GatewayNode(node_id, peers, withholds=withholds, **options)
+        lives[node_id].append(_node(node_id, peers, conditions, options))
+        return lives[node_id][-1]
 
-    engine = Engine(make_node, range(n), seed=seed, links=engine_links(network))
-
+    timeline = Timeline(conditions, network)
+    links = GossipLinks(engine_links(network), timeline)
+    engine = Engine(make_node, range(n), seed=seed, links=links)
+    for change in timeline.changes:
+        _schedule(engine, timeline, change)
     match = numpy.full(n_blocks + 1 if conditions.pools else 0, -1, numpy.int64)
     operators = Operators(conditions, engine, match)
 
@@ -86,26 +92,86 @@ def simulate(
         engine.submit(int(schedule.miner[i]), command, at_ns=int(schedule.found_ns[i]))
     engine.run()
     return replace(
-        _race(network, schedule, engine, received, accepted, reach_fractions), match=match
+        _race(network, schedule, lives, received, accepted, reach_fractions),
+        match=match,
+        events=engine.events,
+        end_ns=engine.now,
     )
+
+
+def _node(
+    node_id: NodeId, peers: tuple[NodeId, ...], conditions: Conditions, options: dict[str, Any]
+) -> ConnectedNode:
+    """A plain node, or a pool's gateway."""
+    place = conditions.pool_of().get(node_id)
+    if place is None:
+        return ConnectedNode(node_id, peers, **options)
+    withholds = conditions.pools[place].strategy is not None
+    return GatewayNode(node_id, peers, withholds=withholds, **options)
+
+
+def _schedule(engine: Engine, timeline: Timeline, change: Change) -> None:
+    """Hand a change to the engine: the node's own, then what its neighbours notice of it."""
+    time, kind, subject = change
+    if kind == OFF:
+        engine.at(time, lambda: engine.crash(subject))
+    elif kind == ON:
+        engine.at(time, lambda: engine.restart(subject))
+    news = Lost if kind in (OFF, CUT) else Met
+    for node, peer in timeline.ends(change):
+        if news is Lost or timeline.is_up(node, peer, time):
+            engine.submit(node, news(peer), at_ns=time)
+
+
+class GossipLinks(Links):
+    """A network's links, which carry nothing between nodes that are not connected.
+
+    Parameters
+    ----------
+    links : Links
+        Of the network, see `engine_links`.
+    timeline : Timeline
+        A message is lost when its connection is, before it arrives.
+    """
+
+    def __init__(self, links: Links, timeline: Timeline) -> None:
+        super().__init__(links.default, pairs=links.pairs, bandwidth=links.bandwidth)
+        self.timeline = timeline
+        self.now = 0
+
+    def leave(self, sender: NodeId, message: Message, now: int) -> int:
+        """When the last byte has left the sender's line."""
+        self.now = now
+        return super().leave(sender, message, now)
+
+    def travel(
+        self, sender: NodeId, receiver: NodeId, message: Message, left: int
+    ) -> tuple[int, ...]:
+        """Arrival times, as far as the connection lasts."""
+        arrivals = super().travel(sender, receiver, message, left)
+        if self.timeline.is_empty:
+            return arrivals
+        lasts = self.timeline.is_up
+        return tuple(at for at in arrivals if lasts(sender, receiver, self.now, at))
 
 
 def _race(
     network: Network,
     schedule: Schedule,
-    engine: Engine,
+    lives: list[list[ConnectedNode]],
     received: numpy.ndarray,
     accepted: numpy.ndarray,
     reach_fractions: tuple[float, ...],
 ) -> Race:
     """Read the outcome from the nodes' own trees and the times noted."""
     n, n_blocks = network.n_nodes, schedule.n_blocks
-    nodes: list[Any] = [engine.nodes[node_id] for node_id in range(n)]
+    last = [nodes[-1] for nodes in lives]
     parent = numpy.full(n_blocks + 1, -1, numpy.int64)
     height = numpy.zeros(n_blocks + 1, numpy.int64)
     for block in range(1, n_blocks + 1):
-        mined = nodes[int(schedule.miner[block - 1])].tree.blocks[block]
-        parent[block], height[block] = mined.parent, mined.height
+        mined = last[int(schedule.miner[block - 1])].tree.blocks.get(block)
+        if mined is not None:
+            parent[block], height[block] = mined.parent, mined.height
     delay = numpy.where(accepted < 0, 0, accepted)
     delay[1:] -= schedule.found_ns[:, None] * (accepted[1:] >= 0)
     has = accepted >= 0
@@ -126,17 +192,19 @@ def _race(
         delay_sum_ns=delay.sum(axis=1),
         reach_count=numpy.array(reach, numpy.int64),
         reached_ns=reached,
-        tip=numpy.array([node.tree.tip.number for node in nodes], numpy.int64),
+        tip=numpy.array([node.tree.tip.number for node in last], numpy.int64),
         histogram=numpy.bincount(bins, minlength=HISTOGRAM_BINS + 1),
         histogram_bin_ns=HISTOGRAM_BIN_NS,
         node_delay_sum_ns=delay.sum(axis=0),
         node_deliveries=has.sum(axis=0),
-        uploads=numpy.array([node.blocks_sent for node in nodes], numpy.int64),
+        uploads=numpy.array([sum(n.blocks_sent for n in nodes) for nodes in lives], numpy.int64),
         received_ns=received,
         accepted_ns=accepted,
-        reorganisations=sum(node.reorganisations for node in nodes),
-        reorganisation_depth_max=max(node.reorganisation_depth_max for node in nodes),
-        orphans=sum(node.orphans_kept for node in nodes),
-        events=engine.events,
-        end_ns=engine.now,
+        reorganisations=sum(node.reorganisations for nodes in lives for node in nodes),
+        reorganisation_depth_max=max(
+            node.reorganisation_depth_max for nodes in lives for node in nodes
+        ),
+        orphans=sum(node.orphans_kept for nodes in lives for node in nodes),
+        events=0,
+        end_ns=0,
     )

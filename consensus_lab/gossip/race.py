@@ -21,6 +21,7 @@ class Race:
     network, schedule
         What was run.
     parent, height : int64 arrays, blocks + 1
+        A block that was not found, since its miner was off, has parent -1.
     accepted_by : int64 array
         How many nodes validated each block, its miner included.
     delay_sum_ns : int64 array
@@ -95,16 +96,22 @@ class Race:
 
     def stale_blocks(self) -> int:
         """Blocks that were found and are not on the best chain."""
-        return int(len(self.parent) - numpy.count_nonzero(self.on_chain()))
+        return int(self.is_found().sum() + 1 - numpy.count_nonzero(self.on_chain()))
+
+    def is_found(self) -> numpy.ndarray:
+        """For each block of the schedule, whether it was found: its miner was on."""
+        found: numpy.ndarray = self.parent[1:] >= 0
+        return found
 
     def stale_rate(self) -> float:
         """Stale blocks as a share of all blocks found."""
-        return self.stale_blocks() / self.schedule.n_blocks
+        return self.stale_blocks() / max(1, int(self.is_found().sum()))
 
     def stale_by_miner(self) -> tuple[numpy.ndarray, numpy.ndarray]:
         """Blocks found, and blocks of them that are stale, per node."""
         n = self.network.n_nodes
-        miner, chain = self.schedule.miner, self.on_chain()[1:]
+        found = self.is_found()
+        miner, chain = self.schedule.miner[found], self.on_chain()[1:][found]
         return numpy.bincount(miner, minlength=n), numpy.bincount(miner[~chain], minlength=n)
 
     def chain_share(self, nodes: Iterable[int]) -> float:

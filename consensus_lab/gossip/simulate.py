@@ -15,11 +15,12 @@ import numpy
 from consensus_lab.gossip import state as names
 from consensus_lab.gossip.chance import chance_key, chance_threshold
 from consensus_lab.gossip.conditions import Conditions
-from consensus_lab.gossip.conditions_state import with_pools
+from consensus_lab.gossip.conditions_state import with_changes, with_pools
 from consensus_lab.gossip.kernel import run
 from consensus_lab.gossip.mining import Schedule
 from consensus_lab.gossip.race import Race
 from consensus_lab.gossip.state import State
+from consensus_lab.gossip.timeline import Timeline
 from consensus_lab.gossip.wheel import OPENED, SHIFT, Wheel, grown, new_wheel
 from consensus_lab.nakamoto.relay_messages import (
     HEADERS_BYTES,
@@ -34,7 +35,7 @@ from consensus_lab.nakamoto.relay_options import (
     Relay,
     Validation,
 )
-from consensus_lab.network.arrays import Network
+from consensus_lab.network.arrays import Network, reverse_links
 from consensus_lab.node import ParameterError
 from consensus_lab.sim.links import NANOSECONDS_PER_SECOND
 
@@ -87,7 +88,8 @@ def simulate(
     progress : callable (blocks found, blocks in all), optional
         Called some times per second.
     conditions : Conditions, optional
-        Pools with gateways, selfish and stubborn ones.
+        Pools with gateways, selfish and stubborn ones; nodes that are off for a while;
+        partitions.
 
     Returns
     -------
@@ -99,7 +101,9 @@ def simulate(
     state = _with_costs(state, network, schedule, relay, validation or Validation())
     state = _with_relay(state, network, relay, frozenset(overlay), seed)
     if conditions is not None:
-        state = with_pools(state, conditions.validated(network.n_nodes), schedule.n_blocks)
+        conditions = conditions.validated(network.n_nodes)
+        state = with_pools(state, conditions, schedule.n_blocks)
+        state = with_changes(state, Timeline(conditions, network), schedule.n_blocks)
     wheel = new_wheel(4 * network.n_nodes + 1024, _bucket_shift(network, schedule))
     answer = names.PAUSED
     while answer != names.DONE:
@@ -161,6 +165,13 @@ def _new_state(
         pool=numpy.zeros((0, names.POOL_COLUMNS), numpy.int64),
         gateway=numpy.zeros(0, numpy.int64),
         shown=numpy.zeros((0, 2), numpy.int64),
+        life=numpy.zeros((0, 3), numpy.int64),
+        off_offset=numpy.zeros(0, numpy.int64),
+        off_ns=numpy.zeros((0, 2), numpy.int64),
+        change=numpy.zeros((0, 3), numpy.int64),
+        cut_ns=numpy.zeros((0, 2), numpy.int64),
+        is_cut=numpy.zeros((0, 0), numpy.uint8),
+        asked=numpy.zeros((0, 0), numpy.int64),
     )
 
 
@@ -175,7 +186,7 @@ def _with_costs(
     node[:, names.INV_NS] = _short_ns(network, announcement)
     node[:, names.REQUEST_NS] = _short_ns(network, INVENTORY_BYTES)
     block[:, names.SLOT] = names.NO_SLOT
-    block[0, names.PARENT] = block[0, names.MINER] = -1
+    block[:, names.PARENT] = block[0, names.MINER] = -1
     block[0, names.TIPS] = block[0, names.ACCEPTED_BY] = network.n_nodes
     block[1:, names.FOUND_NS] = schedule.found_ns
     block[1:, names.MINER] = schedule.miner
@@ -213,17 +224,15 @@ def _with_relay(
     is_high = relay.protocol == "compact_high"
     if not (is_high or overlay or relay.protocol == "push"):
         return state
-    # Sorted by (sender, receiver), the reverse links are those sorted by (receiver, sender).
-    sender = numpy.repeat(numpy.arange(n), numpy.diff(network.offset))
-    order = numpy.lexsort((sender, network.neighbour))
     state = state._replace(
-        reverse=order.astype(numpy.int64), known=numpy.zeros((slots, links), numpy.uint8)
+        reverse=reverse_links(network), known=numpy.zeros((slots, links), numpy.uint8)
     )
     if is_high:
         state = state._replace(source=numpy.full((slots, n), -1, numpy.int64))
     if is_high or overlay:
         inside = numpy.zeros(n, bool)
         inside[list(overlay)] = True
+        sender = numpy.repeat(numpy.arange(n), numpy.diff(network.offset))
         whole = inside[sender] & inside[network.neighbour]
         state = state._replace(fast=(whole * names.FAST_WHOLE).astype(numpy.uint8))
     return state
@@ -250,7 +259,7 @@ def _with_more_slots(state: State) -> State:
             f"long enough that at most {slots} blocks are under way",
         )
     twice: dict[str, Any] = {}
-    for name in ("heard", "slot_block", "known", "source"):
+    for name in ("heard", "slot_block", "known", "source", "asked"):
         array = getattr(state, name)
         if len(array):
             # What is added is set when a block takes the slot; a free slot's block is -1.

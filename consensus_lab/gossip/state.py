@@ -21,12 +21,18 @@ NODE_MASK = (1 << NODE_BITS) - 1
 SLOT_MASK = (1 << SLOT_BITS) - 1
 LATENCY_MASK = (1 << LATENCY_BITS) - 1
 
-# Kinds of event.  Up to RELEASE they are about a node, which stands in the link's place; the
-# others are messages.  ARRIVED: a long message's last byte is at the receiver's line; THROUGH: and
-# is through it.
-VALIDATED, ENTER, HOLD, FOLLOW, RELEASE = range(5)
-INV, GETDATA, GETCOMPACT, GETTXN, WANT, UNWANT = range(5, 11)
-ARRIVED, ARRIVED_COMPACT, ARRIVED_FILL, THROUGH, THROUGH_COMPACT, THROUGH_FILL = range(11, 17)
+# Kinds of event.  The first three are messages that have a block's number, and how many, in place
+# of slot and source.  From VALIDATED to RELEASE they are about a node, which stands in the link's
+# place; the others are messages.  ARRIVED: a long message's last byte is at the receiver's line;
+# THROUGH: and is through it.
+ASK, BRANCH, BRANCH_THROUGH = range(3)
+VALIDATED, ENTER, HOLD, FOLLOW, RELEASE = range(3, 8)
+INV, GETDATA, GETCOMPACT, GETTXN, WANT, UNWANT = range(8, 14)
+ARRIVED, ARRIVED_COMPACT, ARRIVED_FILL, THROUGH, THROUGH_COMPACT, THROUGH_FILL = range(14, 20)
+
+COUNT_BITS = SLOT_BITS
+COUNT_MASK = (1 << COUNT_BITS) - 1
+NUMBER_MAX = NODE_MASK
 
 # Relay protocols, `State.protocol`: the places in `relay_options.PROTOCOLS`.
 PUSH, BY_INV, HEADERS, COMPACT_LOW, COMPACT_HIGH = range(5)
@@ -50,13 +56,16 @@ NO_SLOT = -1
 
 # Rows of `progress`.
 (FOUND, ORPHAN_COUNT, REORGANISATIONS, REORG_DEPTH_MAX, ORPHANED, EVENTS, NOW,
- BRANCH_MAX) = range(8)  # fmt: skip
-PROGRESS_SIZE = 8
+ BRANCH_MAX, CHANGED) = range(9)  # fmt: skip
+PROGRESS_SIZE = 9
 
 # Columns of `pool`: where its gateways are listed, its strategy, what it mines on, the best public
 # block and the state of the fork.
 (GATEWAYS, GATEWAYS_END, WITHHOLDS, LEAD, EQUAL_FORK, TRAIL, PRIVATE, PUBLIC, FORK) = range(9)
 POOL_COLUMNS = 9
+
+# Columns of `life`.
+IS_OFF, INCARNATION, OFF_AT = range(3)
 
 # Columns of `shown`.
 IS_RELEASED, MATCH = range(2)
@@ -120,6 +129,19 @@ class State(NamedTuple):
         The pools' gateways, one pool after the other.
     shown : int64, (blocks + 1 or 0, 2)
         Whether a withholding pool has released the block; which block was released against it.
+    life : int64, (n or 0, 3)
+        Whether the node is off, how often it has been, and its next outage; empty where nothing
+        ever changes.
+    off_offset : int64, n + 1
+        First outage of each node.
+    off_ns : int64, (outages, 2)
+        Begin and end.
+    change : int64, (changes, 3)
+        Time, kind and subject of `timeline.Change`.
+    cut_ns : int64, (partitions, 2)
+    is_cut : uint8, (partitions, links)
+    asked : int64, (slots, n) or (0, 0)
+        Over which link a node has asked for a block, or for missing transactions.
     """
 
     offset: numpy.ndarray
@@ -151,3 +173,10 @@ class State(NamedTuple):
     pool: numpy.ndarray
     gateway: numpy.ndarray
     shown: numpy.ndarray
+    life: numpy.ndarray
+    off_offset: numpy.ndarray
+    off_ns: numpy.ndarray
+    change: numpy.ndarray
+    cut_ns: numpy.ndarray
+    is_cut: numpy.ndarray
+    asked: numpy.ndarray

@@ -10,6 +10,7 @@ packet queues at the sender's line and occupies the receiver's; a shorter one sl
 from __future__ import annotations
 
 from consensus_lab.gossip.compiled import compiled, inlined
+from consensus_lab.gossip.nodes import is_carried, is_connected
 from consensus_lab.gossip.state import (
     ARRIVED,
     ARRIVED_COMPACT,
@@ -41,6 +42,12 @@ def packed(kind, slot, source, link):
 
 
 @inlined
+def source_of(what):
+    """The source node of an event about a link."""
+    return (what >> SOURCE_SHIFT) & NODE_MASK
+
+
+@inlined
 def transfer_ns(size_bytes, bytes_per_s):
     """Time for that many bytes, as `sim.links.transfer_ns`; a rate of 0 takes no time."""
     if bytes_per_s == 0:
@@ -51,24 +58,32 @@ def transfer_ns(size_bytes, bytes_per_s):
 @inlined
 def request(state, wheel, now, block, kind, route, receiver):
     """The receiver of a link asks its source for a block; `route` is slot, source and link."""
-    latency = state.link[route & LINK_MASK] & LATENCY_MASK
+    link = route & LINK_MASK
+    arrives = now + state.node[receiver, REQUEST_NS] + (state.link[link] & LATENCY_MASK)
+    if len(state.life) > 0 and not is_carried(state, link, source_of(route), now, arrives):
+        return
     state.block[block, PENDING] += 1
-    push(wheel, now + state.node[receiver, REQUEST_NS] + latency, kind << KIND_SHIFT | route)
+    push(wheel, arrives, kind << KIND_SHIFT | route)
 
 
 @compiled
 def reply_short(state, wheel, now, block, kind, size, route, receiver):
     """The receiver of a link sends its source a short message of another size."""
-    latency = state.link[route & LINK_MASK] & LATENCY_MASK
-    state.block[block, PENDING] += 1
+    link, source = route & LINK_MASK, source_of(route)
     leaves = now + transfer_ns(size, state.node[receiver, UPLOAD])
-    push(wheel, leaves + latency, kind << KIND_SHIFT | route)
+    arrives = leaves + (state.link[link] & LATENCY_MASK)
+    if len(state.life) > 0:
+        is_sent = is_connected(state, link, source, now)
+        if not (is_sent and is_carried(state, link, source, now, arrives)):
+            return
+    state.block[block, PENDING] += 1
+    push(wheel, arrives, kind << KIND_SHIFT | route)
 
 
 @inlined
 def transmit(state, wheel, now, block, size, kind, route):
     """Something long leaves the source when its upload line is free, and travels the link."""
-    source = (route >> SOURCE_SHIFT) & NODE_MASK
+    source, link = source_of(route), route & LINK_MASK
     left = now
     upload = state.node[source, UPLOAD]
     if upload > 0:
@@ -76,9 +91,11 @@ def transmit(state, wheel, now, block, size, kind, route):
         if size > PACKET_SIZE_BYTES:
             left += max(0, state.node[source, UPLOAD_FREE] - now)
             state.node[source, UPLOAD_FREE] = left
+    arrives = left + (state.link[link] & LATENCY_MASK)
+    if len(state.life) > 0 and not is_carried(state, link, source, now, arrives):
+        return
     state.block[block, PENDING] += 1
-    latency = state.link[route & LINK_MASK] & LATENCY_MASK
-    push(wheel, left + latency, kind << KIND_SHIFT | route)
+    push(wheel, arrives, kind << KIND_SHIFT | route)
 
 
 @compiled
@@ -103,16 +120,22 @@ def is_through(state, wheel, now, block, size, receiver, what):
     download = state.node[receiver, DOWNLOAD]
     if download == 0 or size <= PACKET_SIZE_BYTES:
         return True
-    source = (what >> SOURCE_SHIFT) & NODE_MASK
-    first = now - transfer_ns(size, state.node[source, UPLOAD])
-    begin = max(first, state.node[receiver, DOWNLOAD_FREE])
-    through = max(now, begin + transfer_ns(size, download))
-    state.node[receiver, DOWNLOAD_FREE] = through
+    through = through_ns(state, now, size, source_of(what), receiver)
     if through == now:
         return True
     state.block[block, PENDING] += 1
     push(wheel, through, what + ((THROUGH - ARRIVED) << KIND_SHIFT))
     return False
+
+
+@inlined
+def through_ns(state, now, size, source, receiver):
+    """When a long message that is at the receiver's limited line is through it."""
+    first = now - transfer_ns(size, state.node[source, UPLOAD])
+    begin = max(first, state.node[receiver, DOWNLOAD_FREE])
+    through = max(now, begin + transfer_ns(size, state.node[receiver, DOWNLOAD]))
+    state.node[receiver, DOWNLOAD_FREE] = through
+    return through
 
 
 @compiled

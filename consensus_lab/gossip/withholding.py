@@ -9,7 +9,7 @@ as events of the same moment (`gateways`), as commands come to the engine's node
 
 from __future__ import annotations
 
-from consensus_lab.gossip.compiled import compiled, inlined
+from consensus_lab.gossip.compiled import compiled
 from consensus_lab.gossip.state import (
     BRANCH_MAX,
     ENTER,
@@ -48,14 +48,6 @@ from consensus_lab.nakamoto.relay_withholding import (
 _decide = compiled(decide)
 
 
-@inlined
-def withholds(state, node):
-    """True for a gateway of a withholding pool."""
-    if len(state.pool_of) == 0 or state.pool_of[node] < 0:
-        return False
-    return state.pool[state.pool_of[node], WITHHOLDS] != 0
-
-
 @compiled
 def tell_pool(state, wheel, now, block, slot, node):
     """A gateway accepted a block: its pool may act."""
@@ -73,9 +65,11 @@ def tell_pool(state, wheel, now, block, slot, node):
                 if mine[FORK] != ACTIVE:
                     mine[FORK] = IRRELEVANT
                 act(state, wheel, now, pool)
-    elif state.block[block, HEIGHT] > state.block[mine[PUBLIC], HEIGHT]:
-        mine[PUBLIC], mine[FORK] = block, RELEVANT
-        act(state, wheel, now, pool)
+    else:
+        state.shown[block, IS_RELEASED] = 1
+        if state.block[block, HEIGHT] > state.block[mine[PUBLIC], HEIGHT]:
+            mine[PUBLIC], mine[FORK] = block, RELEVANT
+            act(state, wheel, now, pool)
 
 
 @compiled

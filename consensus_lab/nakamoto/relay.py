@@ -36,7 +36,6 @@ from consensus_lab.nakamoto.relay_messages import (
     TRANSACTIONS_FIXED_BYTES,
     BlockMessage,
     CompactBlock,
-    GetBlocks,
     GetData,
     GetTransactions,
     Headers,
@@ -130,14 +129,12 @@ class RelayNode:
         self.orphans_kept = 0
         self.reorganisations = 0
         self.reorganisation_depth_max = 0
-        self.was_restarted = bool(disk)
         for block in (disk or {}).values():
             self.tree.accept(block)
         self._handlers: dict[type, Callable[[NodeId, Any, int], Effects]] = {
             Inv: self._receive_inv,
             Headers: self._receive_headers,
             GetData: self._receive_getdata,
-            GetBlocks: self._receive_getblocks,
             BlockMessage: self._receive_block,
             CompactBlock: self._receive_compact,
             GetTransactions: self._receive_get_transactions,
@@ -148,10 +145,8 @@ class RelayNode:
     # The Node contract.
 
     def start(self, now: int) -> Effects:
-        """A fresh node waits; after a crash it asks its neighbours what it missed."""
-        if not self.was_restarted:
-            return []
-        return [Send(peer, GetBlocks(self.tree.tip.number)) for peer in self.peers]
+        """A node waits until it hears something."""
+        return []
 
     def receive(self, sender: NodeId, message: Message, now: int) -> Effects:
         """A neighbour's message; anything else is ignored."""
@@ -200,11 +195,6 @@ class RelayNode:
             return []
         return [self._send_compact(sender, block) if message.compact else self._send(sender, block)]
 
-    def _receive_getblocks(self, sender: NodeId, message: GetBlocks, now: int) -> Effects:
-        """A neighbour is back: tell it our tip, unless it is there already."""
-        tip = self.tree.tip.number
-        return [] if tip == message.number else [Send(sender, Inv(tip))]
-
     def _receive_send_compact(self, sender: NodeId, message: SendCompact, now: int) -> Effects:
         """A neighbour wants compact blocks unasked, or no longer."""
         if message.is_wanted:
@@ -230,6 +220,7 @@ class RelayNode:
         if not self.lacks_transactions(block.number):
             return self._complete(sender, block, now)
         self.filling.add(block.number)
+        self.requested[block.number] = sender
         return [Send(sender, GetTransactions(block.number))]
 
     def _receive_get_transactions(
@@ -248,6 +239,10 @@ class RelayNode:
         return [] if self._has(block.number) else self._complete(sender, block, now)
 
     # Steps.
+
+    def _reachable(self) -> tuple[NodeId, ...]:
+        """The neighbours to whom there is a connection now, ascending."""
+        return self.peers
 
     def _has(self, number: int) -> bool:
         """True when the block's bytes are here, in whatever state."""
@@ -303,7 +298,8 @@ class RelayNode:
         """Before validation: to the overlay, and to who asked for compact blocks unasked."""
         if block.parent != self.tree.tip.number or block.height <= self.fast_height:
             return []
-        fast = [peer for peer in self.peers if peer in self.overlay or peer in self.fast_peers]
+        told_early = self.overlay | self.fast_peers
+        fast = [peer for peer in self._reachable() if peer in told_early]
         if not fast:
             return []
         self.fast_height = block.height
@@ -353,7 +349,7 @@ class RelayNode:
     def _announce(self, block: AbstractBlock) -> Effects:
         """Tell every neighbour that is not known to have the block, by the relay protocol."""
         known_by = self.known_by.pop(block.number, ())
-        fresh = [peer for peer in self.peers if peer not in known_by]
+        fresh = [peer for peer in self._reachable() if peer not in known_by]
         if self.relay.protocol == "push":
             return [self._send(peer, block) for peer in fresh]
         announcement = Inv(block.number) if self.relay.protocol == "inv" else Headers(block)

@@ -4,8 +4,9 @@ Theory of operation.  A pool may have several gateways, and what it finds enters
 of them at once.  The gateways of an honest pool are full nodes in all else.  Those of a
 withholding pool are full nodes with these differences: they work on what the pool says (its own
 branch until it adopts another), they announce what the pool says and nothing else, they pass on
-nothing before it is validated, and they ask for every block, however far behind, since the pool
-has to know what the others have.  What they were asked for they send, as any node.
+nothing before it is validated, they tell nobody who asks what their best chain is, and they
+request every block, however far behind, since the pool has to know what the others have.  A block
+that they are asked for they send, as any node.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from consensus_lab.nakamoto.abstract_block import AbstractBlock, Reorganisation
-from consensus_lab.nakamoto.relay import RelayNode
-from consensus_lab.nakamoto.relay_options import Found
+from consensus_lab.nakamoto.relay_connections import ConnectedNode
+from consensus_lab.nakamoto.relay_messages import GetBlocks
 from consensus_lab.node import Effects, NodeId
 
 
@@ -49,24 +50,19 @@ class Release(NamedTuple):
     blocks: tuple[AbstractBlock, ...]
 
 
-class GatewayNode(RelayNode):
-    """A gateway; parameters as for `RelayNode`, and whether its pool withholds blocks."""
+class GatewayNode(ConnectedNode):
+    """A gateway; parameters as for `ConnectedNode`, and whether its pool withholds blocks."""
 
     def __init__(self, node_id: NodeId, *arguments: Any, withholds: bool, **options: Any) -> None:
         super().__init__(node_id, *arguments, **options)
         self.withholds = withholds
-        self._commands: dict[type, Callable[[Any, int], Effects]] = {
+        orders: dict[type, Callable[[Any, int], Effects]] = {
             Enter: self._enter,
             Hold: self._hold,
             Follow: self._follow,
             Release: self._release,
         }
-
-    def submit(self, command: Any, now: int) -> Effects:
-        """A block found here, or an order of the pool."""
-        if isinstance(command, Found):
-            return super().submit(command, now)
-        return self._commands[type(command)](command, now)
+        self._commands |= orders
 
     def _enter(self, command: Enter, now: int) -> Effects:
         return self._take_in(command.blocks, now, is_told=True)
@@ -120,3 +116,6 @@ class GatewayNode(RelayNode):
             self.known_by.setdefault(block.number, set()).add(sender)
         else:
             super()._learn(sender, block)
+
+    def _receive_getblocks(self, sender: NodeId, message: GetBlocks, now: int) -> Effects:
+        return [] if self.withholds else super()._receive_getblocks(sender, message, now)

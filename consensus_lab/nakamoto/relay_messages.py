@@ -21,8 +21,16 @@ INVENTORY_BYTES = MESSAGE_HEADER_BYTES + 1 + 36
 HEADERS_BYTES = MESSAGE_HEADER_BYTES + 1 + 81
 """A `headers` message with one header."""
 
-LOCATOR_BYTES = MESSAGE_HEADER_BYTES + 4 + 1 + 2 * 32
-"""A `getblocks` with one hash: version, count, the hash, and the hash to stop at."""
+LOCATOR_FIXED_BYTES = MESSAGE_HEADER_BYTES + 4 + 1 + 32
+"""A `getblocks` or `getheaders` without its locator: version, count, the hash to stop at."""
+
+HASH_BYTES = 32
+
+BRANCH_FIXED_BYTES = MESSAGE_HEADER_BYTES + 3
+"""An `inv` or `headers` message without its entries."""
+
+INVENTORY_ENTRY_BYTES, HEADER_ENTRY_BYTES = 36, 81
+"""An entry of these messages."""
 
 SEND_COMPACT_BYTES = MESSAGE_HEADER_BYTES + 1 + 8
 """A `sendcmpct`: a flag and a version (BIP 152)."""
@@ -43,6 +51,19 @@ TRANSACTIONS_FIXED_BYTES = MESSAGE_HEADER_BYTES + 32 + 3
 def compact_bytes(block_size_bytes: int, transaction_bytes: int) -> int:
     """Size of a block's compact form on the wire, given the mean size of a transaction."""
     return COMPACT_FIXED_BYTES + SHORT_ID_BYTES * (block_size_bytes // transaction_bytes)
+
+
+def locator_bytes(height: int) -> int:
+    """Size of a request for what follows a chain of that height.
+
+    Its locator has the last ten hashes, then every second, fourth, ... one (Bitcoin Core,
+    LocatorEntries).
+    """
+    hashes, below = min(height + 1, 10), height - 9
+    while below > 0:
+        hashes += 1
+        below >>= 1
+    return LOCATOR_FIXED_BYTES + HASH_BYTES * hashes
 
 
 class Inv(NamedTuple):
@@ -110,9 +131,16 @@ class GetData(NamedTuple):
 
 
 class GetBlocks(NamedTuple):
-    """My tip is this block: what do you have beyond it?"""
+    """My best chain is this: what do you have beyond it?
 
-    number: int
+    Attributes
+    ----------
+    chain : tuple of int
+        The numbers of its blocks, tip first.  On the wire it is a locator: the last ten hashes,
+        then ever fewer.
+    """
+
+    chain: tuple[int, ...]
 
     @property
     def kind(self) -> str:
@@ -121,13 +149,38 @@ class GetBlocks(NamedTuple):
 
     @property
     def size_bytes(self) -> int:
-        """A locator of one hash and a stop hash."""
-        return LOCATOR_BYTES
+        """A locator for that height."""
+        return locator_bytes(len(self.chain) - 1)
 
     @property
     def identity(self) -> int:
-        """The block that this is about."""
-        return self.number
+        """The tip that this is about."""
+        return self.chain[0]
+
+
+class Branch(NamedTuple):
+    """These blocks are on my best chain and not on yours, lowest first.
+
+    Bitcoin sends them as an `inv` of hashes or as `headers`; one message, however many there are.
+    """
+
+    blocks: tuple[AbstractBlock, ...]
+    entry_bytes: int
+
+    @property
+    def kind(self) -> str:
+        """Name in traces."""
+        return "branch"
+
+    @property
+    def size_bytes(self) -> int:
+        """An entry per block."""
+        return BRANCH_FIXED_BYTES + self.entry_bytes * len(self.blocks)
+
+    @property
+    def identity(self) -> int:
+        """The tip that this is about."""
+        return self.blocks[-1].number
 
 
 class BlockMessage(NamedTuple):

@@ -123,7 +123,7 @@ class Withholding:
         self.private = GENESIS  # What the pool mines on.
         self.public = GENESIS  # The best block that anyone may know, the first heard among equals.
         self.fork = IRRELEVANT
-        self.released: set[int] = set()
+        self.released: set[int] = set()  # What need not be released any more: others' as well.
 
     def found(self, block: AbstractBlock) -> Orders:
         """The pool found a block; one that does not lengthen its branch is lost."""
@@ -138,6 +138,7 @@ class Withholding:
     def heard(self, block: AbstractBlock) -> Orders:
         """A gateway accepted somebody else's block; only a new best one matters."""
         self.blocks[block.number] = block
+        self.released.add(block.number)
         if block.height <= self.public.height:
             return Orders()
         self.public, self.fork = block, RELEVANT

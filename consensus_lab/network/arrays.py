@@ -126,6 +126,13 @@ def from_edges(
     )
 
 
+def reverse_links(network: Network) -> numpy.ndarray:
+    """For each directed link, the same link in the other direction."""
+    # Sorted by (sender, receiver), the reverse links are those sorted by (receiver, sender).
+    sender = numpy.repeat(numpy.arange(network.n_nodes), numpy.diff(network.offset))
+    return numpy.lexsort((sender, network.neighbour)).astype(numpy.int64)
+
+
 def engine_links(network: Network) -> Links:
     """The same network for the message-level engine."""
     pairs = {}

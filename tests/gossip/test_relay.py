@@ -4,6 +4,7 @@ import pytest
 
 from consensus_lab.nakamoto.abstract_block import GENESIS, AbstractBlock, BlockTree
 from consensus_lab.nakamoto.relay import RelayNode
+from consensus_lab.nakamoto.relay_connections import ConnectedNode
 from consensus_lab.nakamoto.relay_messages import (
     BlockMessage,
     CompactBlock,
@@ -217,7 +218,9 @@ def test_wrong_relay_options_are_refused_by_name(relay, parameter):
 def test_a_restarted_node_keeps_its_chain_and_catches_up():
     """A crash loses nothing durable; three blocks found meanwhile come by getblocks."""
     engine = Engine(
-        lambda i, disk: RelayNode(i, [j for j in range(3) if j != i], disk=disk),
+        lambda i, disk: ConnectedNode(
+            i, [j for j in range(3) if j != i], disk=disk, is_back=bool(disk)
+        ),
         range(3),
         seed=1,
         links=Link(1000),
@@ -236,7 +239,7 @@ def test_a_restarted_node_keeps_its_chain_and_catches_up():
 
 def test_a_node_at_the_same_tip_answers_a_returning_neighbour_with_nothing():
     """There is nothing beyond it."""
-    assert RelayNode(0, [1]).receive(1, GetBlocks(GENESIS.number), 0) == []
+    assert ConnectedNode(0, [1]).receive(1, GetBlocks((GENESIS.number,)), 0) == []
 
 
 def test_block_tree_finds_the_way_between_two_branches():
