@@ -68,6 +68,15 @@ def press_stepper(page: Page) -> None:
         wait(lambda old=before: page.source(RAFT) == old, "the picture before, to the byte")
 
 
+def play_stepper(page: Page) -> None:
+    """Play makes steps by itself until it is paused."""
+    before = page.source(RAFT)
+    page.click(".widget-play button")
+    later = page.wait_for_change(before, RAFT)
+    page.wait_for_change(later, RAFT)
+    page.click(".widget-play button")
+
+
 def move(page: Page, handle: int, explorer: int, key: str = "ARROW_RIGHT", times: int = 1) -> str:
     """Move a slider by key, and return what the new picture says."""
     before = page.source(explorer)
@@ -85,6 +94,7 @@ def test_make_lab_opens_and_the_explorers_answer_in_a_real_browser(
     page.run_all()
     page.wait_for_text(f"{DONE} {sys.executable}")  # The kernel is this environment's own.
     press_stepper(page)
+    play_stepper(page)
     page.click(".consensus-lab-propose")
     # Sliders from top to bottom: time, links; interval, size; attacker, confirmations, ...
     assert "After 0.00 s 1 %" in move(page, 0, GOSSIP, key="HOME")
