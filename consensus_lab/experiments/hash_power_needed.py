@@ -12,6 +12,7 @@ model of the proofs, whose limit is known (Dembo et al. 2020; Gazi, Kiayias and 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from consensus_lab import theory
@@ -20,16 +21,13 @@ from consensus_lab.experiments.intervals import mean_interval
 from consensus_lab.experiments.networks import NetworkParameters, build, relay_blocks
 from consensus_lab.experiments.parameters import parameter
 from consensus_lab.experiments.result import Measure, Published, Result
-from consensus_lab.sim.streams import derive_seed
+from consensus_lab.sim.streams import array_stream
 
 if TYPE_CHECKING:
     import networkx
     from matplotlib.figure import Figure
 
 NETWORK, WORST = "network", "worst order"
-
-MINERS_WORST = 300
-"""Equal miners of the worst order; one who never forks himself is then a third of a percent."""
 
 
 class Parameters(NetworkParameters):
@@ -93,8 +91,9 @@ def run(
         grown = [_network(parameters, network, seed, interval_s) for network, seed in networks]
         delay_s = sum(one.delay_s_all for one in grown) / len(grown)
         rows.append(_row(NETWORK, interval_s, grown))
-        worst = [_worst(parameters, seed, interval_s, delay_s) for _, seed in networks]
-        rows.append(_row(WORST, interval_s, worst))
+        x, n_blocks = delay_s / interval_s, parameters.n_blocks_worst
+        worst = [worst_order_growth(x, n_blocks=n_blocks, seed=seed) for _, seed in networks]
+        rows.append(_row(WORST, interval_s, [Growth(one, delay_s, delay_s) for one in worst]))
     progress(total, total, "intervals")
     rows.sort(key=lambda row: (row["honest"] != NETWORK, -row["honest_interval_s"]))
     measures = [
@@ -130,15 +129,19 @@ def _network(parameters: Parameters, network: Any, seed: int, interval_s: float)
     )  # fmt: skip
 
 
-def _worst(parameters: Parameters, seed: int, interval_s: float, delay_s: float) -> Growth:
-    """Many small miners who all hear of a block exactly that late."""
-    from consensus_lab.gossip.pool_race import pool_race
+def worst_order_growth(delay_intervals: float, *, n_blocks: int, seed: int) -> float:
+    """Heights per block when many small miners all hear of a block exactly that late.
 
-    race = pool_race(
-        [1.0] * MINERS_WORST, delay_s, n_blocks=parameters.n_blocks_worst,
-        block_interval_s=interval_s, seed=derive_seed(seed, "worst order"),
-    )  # fmt: skip
-    return Growth(1.0 - race.stale_rate(), delay_s, delay_s)
+    The first block of a height is known to nobody else for the delay; whoever finds a block in
+    that time builds on the height before, so it has the same height and does not count.
+    """
+    gaps = array_stream(seed, "worst order").standard_exponential(n_blocks)
+    found = gaps.cumsum().tolist()
+    heights = place = 0
+    while place < n_blocks:
+        heights += 1
+        place = bisect_right(found, found[place] + delay_intervals, place + 1)
+    return heights / n_blocks
 
 
 def _row(honest: str, interval_s: float, grown: list[Growth]) -> dict[str, Any]:

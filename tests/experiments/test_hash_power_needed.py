@@ -13,7 +13,14 @@ import pytest
 
 from consensus_lab import theory
 from consensus_lab.experiments import hash_power_needed
-from consensus_lab.experiments.hash_power_needed import NETWORK, WORST, Parameters, needed_share
+from consensus_lab.experiments.hash_power_needed import (
+    NETWORK,
+    WORST,
+    Parameters,
+    needed_share,
+    worst_order_growth,
+)
+from consensus_lab.gossip.pool_race import pool_race
 
 
 def pair(latency_s: float) -> networkx.Graph:
@@ -42,9 +49,22 @@ def test_the_worst_order_needs_what_the_tight_limit_of_the_literature_says() -> 
     assert len(rows) > 5
     for number, row in enumerate(rows):
         beta, x = float(row["beta_max_tight"]), float(row["lambda_delta"])
-        parameters = Parameters.of({"n_blocks_worst": 100_000})
-        grown = hash_power_needed._worst(parameters, number, 1.0 / ((1.0 - beta) * x), 1.0)
-        assert needed_share(grown.growth) == pytest.approx(beta, abs=0.003)
+        grown = worst_order_growth((1.0 - beta) * x, n_blocks=200_000, seed=number)
+        assert needed_share(grown) == pytest.approx(beta, abs=0.002)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("x", [0.2, 1.5])
+def test_the_worst_order_is_the_race_of_many_equidistant_pools(x: float) -> None:
+    """Another simulation of the same: 500 pools on a block tree, each told after the delay."""
+    race = pool_race([1.0] * 500, x, n_blocks=60_000, block_interval_s=1.0, seed=4)
+    grown = worst_order_growth(x, n_blocks=200_000, seed=5)
+    assert grown == pytest.approx(1.0 - race.stale_rate(), abs=0.008)
+
+
+def test_a_delay_of_many_intervals_wastes_nearly_everything() -> None:
+    """The race of pools gives up here: too many blocks are open at once."""
+    assert worst_order_growth(40.0, n_blocks=100_000, seed=1) == pytest.approx(1 / 41, rel=0.02)
 
 
 @pytest.mark.slow
