@@ -24,6 +24,7 @@ from consensus_lab.experiments.clusters import (
     leader_of,
 )
 from consensus_lab.experiments.parameters import ParameterSet, parameter
+from consensus_lab.experiments.result import Measure, Result
 from consensus_lab.kv import Get, KeyValueStore, Put
 from consensus_lab.node import Node, NodeId
 from consensus_lab.paxos.multi import MultiPaxosNode
@@ -245,6 +246,9 @@ def load_of(
 
 # etcd's published table.
 
+FITTED_COSTS = {"network_ms": "ms", "fsync_ms": "ms", "cpu_us": "us"}
+"""What `calibrated` sets, with units."""
+
 
 def benchmark(operation: str, clients: int, target: str, consistency: str = "") -> dict[str, str]:
     """The row of etcd's published benchmark."""
@@ -297,3 +301,16 @@ def calibrated(costs: Costs) -> Costs:
         reached = as_benchmarked(costs, benchmark(*CPU_ROW), seed=costs.seed).per_s
         costs = costs.replace(cpu_us=costs.cpu_us * reached / cpu)
     return costs
+
+
+def cost_measures(costs: CostParameters) -> list[Measure]:
+    """The costs that are fitted, or as given."""
+    how = "fitted" if costs.is_calibrated else "given"
+    values = [(name, getattr(costs, name), unit) for name, unit in FITTED_COSTS.items()]
+    return [Measure(name, value, value, value, unit, 1, how) for name, value, unit in values]
+
+
+def costs_of(result: Result) -> dict[str, Any]:
+    """The costs that a result's run used, for another run with `replace`."""
+    fitted = {name: result.measure(name).value for name in FITTED_COSTS}
+    return {**fitted, "is_calibrated": False}

@@ -18,6 +18,7 @@ from consensus_lab.experiments.costed_logs import (
     WARM_UP_ROUNDS,
     CostParameters,
     calibrated,
+    cost_measures,
     load_of,
 )
 from consensus_lab.experiments.intervals import mean_interval, proportion_interval
@@ -111,8 +112,8 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
     progress(steps, steps, "sizes")
     frame = pandas.DataFrame(rows)
     return Result(
-        "participants", parameters, frame, _measures(rows), published(), figure,
-        notes=_notes(costs, rows),
+        "participants", parameters, frame, [*cost_measures(costs), *_measures(rows)], published(),
+        figure, notes=_notes(costs, rows),
     )  # fmt: skip
 
 

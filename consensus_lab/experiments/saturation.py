@@ -21,6 +21,7 @@ from consensus_lab.experiments.costed_logs import (
     CostParameters,
     as_benchmarked,
     calibrated,
+    cost_measures,
     load_of,
 )
 from consensus_lab.experiments.intervals import mean_interval
@@ -166,14 +167,7 @@ def capacity(rows: list[dict[str, Any]], protocol: str) -> dict[str, Any]:
 def _measures(
     costs: Parameters, rows: list[dict[str, Any]], predictions: pandas.DataFrame
 ) -> list[Measure]:
-    how = "fitted" if costs.is_calibrated else "given"
-    measures = [
-        Measure(name, value, value, value, unit, 1, how)
-        for name, value, unit in (
-            ("network_ms", costs.network_ms, "ms"), ("fsync_ms", costs.fsync_ms, "ms"),
-            ("cpu_us", costs.cpu_us, "us"),
-        )
-    ]  # fmt: skip
+    measures = cost_measures(costs)
     for protocol in costs.protocols:
         best, name = capacity(rows, protocol), protocol.replace("-", "_")
         rate = (best[f"completed_per_s{end}"] for end in ("", "_low", "_high"))
