@@ -82,6 +82,7 @@ def test_nothing_passes_a_closed_door_and_everything_an_open_one() -> None:
     network.find(1)
     assert confirmations(network.chain(0), payment.txid) == 1
     assert network.chain(2).height == 4 and confirmations(network.chain(2), second.txid) == 2
+    assert network.chain(0).tip.block_id not in network.chain(2).tree.nodes, "nothing goes out"
     network.engine.submit(1, Open())
     network.find(2)
     assert network.chain(0).height == 5

@@ -15,12 +15,12 @@ from consensus_lab.theory.selfish import selfish_mining_revenue
 SELFISH = 3
 
 
-def town(share: float, *, seed: int = 1) -> FullNetwork:
+def town(share: float, *, seed: int = 1, strategy: Strategy | None = None) -> FullNetwork:
     """Three honest miners (0 to 2) and the selfish one, all equally far from each other."""
     shares = dict.fromkeys(range(SELFISH), (1.0 - share) / SELFISH)
     return FullNetwork(
         networkx.complete_graph(SELFISH + 1), {**shares, SELFISH: share}, seed=seed,
-        disguises={SELFISH: SelfishMiner},
+        disguises={SELFISH: lambda node: SelfishMiner(node, strategy=strategy)},
     )  # fmt: skip
 
 
@@ -44,6 +44,17 @@ def test_a_lead_of_two_overrides_and_a_lead_of_one_races() -> None:
     assert network.chain(1).height == 4, "the next own block ends the race"
     assert blocks_by_miner(network.chain(1), [SELFISH]) == 4
     assert len(tips(network)) == 1
+
+
+def test_a_stubborn_miner_keeps_the_block_that_would_win_the_race() -> None:
+    network = town(0.4, strategy=Strategy(equal_fork=True))
+    network.find(SELFISH)
+    network.find(0)
+    network.find(SELFISH)
+    assert network.chain(1).height == 1, "one ahead in a race, and silent"
+    network.find(0)
+    assert network.chain(1).height == 2 and blocks_by_miner(network.chain(1), [SELFISH]) == 0
+    assert len(network.chain(1).stale_nodes()) == 2, "the race goes on at the next height"
 
 
 def test_a_race_that_others_win_is_given_up() -> None:
