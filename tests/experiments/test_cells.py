@@ -103,6 +103,8 @@ def test_a_majority_survives(n_servers: int, survived: int, protocol: str) -> No
 def test_the_leader_sends_most_bytes() -> None:
     share, is_leader = loads.cluster_busiest_share(ClusterParameters.of({"n_servers": 5}))
     assert is_leader and share > 0.5
+    alone = ClusterParameters.of({"n_servers": 1})
+    assert loads.cluster_busiest_share(alone, requests=10) == (0.0, True)
 
 
 @pytest.fixture(scope="module")
