@@ -29,6 +29,15 @@ def test_nothing_is_found(name, first):
     assert sum(outcome.answered for outcome in outcomes) > 100, "the clients get answers"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [5162, 5250])
+def test_a_clients_bad_luck_is_not_the_clusters(seed):
+    """A client that only asks servers which were removed, without knowing, is no stuck cluster."""
+    (outcome,) = command.run_seeds("raft", [seed])
+    assert outcome.failure is None
+    assert outcome.pending > 0
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("first", range(1000, 2000, 50))
 @pytest.mark.parametrize("name", NAMES)

@@ -42,7 +42,7 @@ class _Case:
                 ids[key] += [integer(v, where) for v in given if (key, v) != ("cfgj", "zero")]
             elif key == ("votes" if directive.command == "vote" else "idx"):
                 values += given
-            else:
+            elif given and key not in ("idx", "votes"):  # etcd passes over what it does not need.
                 raise ScenarioError(where, f"{directive.command}: unknown argument {key!r}")
         self.incoming, self.outgoing = frozenset(ids["cfg"]), frozenset(ids["cfgj"])
         self.voters = list(dict.fromkeys(ids["cfg"] + ids["cfgj"]))
