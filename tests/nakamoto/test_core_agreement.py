@@ -14,6 +14,8 @@ from consensus_lab.nakamoto.chain import Chain, Delivery
 from consensus_lab.nakamoto.network_rules import REGTEST
 from consensus_lab.nakamoto.script_rules import ScriptFailure
 from consensus_lab.node import ProtocolViolation
+from consensus_lab.sim.faults import Trouble, install, partition
+from tests.nakamoto import test_full_node
 from tests.nakamoto.block_world import BlockWorld
 from tests.nakamoto.forgeries import FORGERIES, too_new
 
@@ -169,6 +171,31 @@ def test_our_chain_and_core_agree_after_every_delivery(seed):
     """Verdict, rule, tip, and the blocks that left and joined, for one random history."""
     judges = simulate(seed)
     assert judges.chain.statistics.reorganisations > 0
+
+
+@pytest.mark.slow
+def test_what_full_nodes_mined_and_relayed_is_cores_chain_too(monkeypatch):
+    """Blocks of a network under faults, forks and all, parents before children."""
+    monkeypatch.setattr(test_full_node, "RULES", REGTEST)
+    network = test_full_node.Network(4, seed=2)
+    hour_ns = 60 * test_full_node.MINUTE_NS
+    network.mine_until(22 * hour_ns)
+    network.pay_until(22 * hour_ns, begin_ns=18 * hour_ns, count=40)
+    install(network.engine, [
+        Trouble(at_ns=hour_ns, until_ns=21 * hour_ns, loss=0.1),
+        *partition((0, 1), (2, 3), at_ns=19 * hour_ns, until_ns=20 * hour_ns),
+    ])  # fmt: skip
+    network.engine.run(until_ns=23 * hour_ns)
+    node = network.engine.nodes[0]
+    heights = {block_id: item.height for block_id, item in node.chain.tree.nodes.items()}
+    blocks = sorted(node.chain.blocks.values(), key=lambda block: heights[block.block_id])[1:]
+    with CoreEngine() as engine:
+        judges = Judges(engine)
+        for block in blocks:
+            assert judges.deliver(block, "a stored block")
+    assert judges.chain.tip.block_id == node.chain.tip.block_id
+    assert len(blocks) > node.chain.height > REGTEST.maturity_blocks, "there was a fork"
+    assert sum(len(block.transactions) - 1 for block in blocks) > 10
 
 
 @pytest.mark.full
