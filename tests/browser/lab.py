@@ -56,6 +56,8 @@ def missing() -> str:
         return "selenium is not installed (it is in the extra 'dev')"
     if not any(map(shutil.which, BROWSERS)) or not shutil.which("chromedriver"):
         return "no Chromium with its driver: apt-get install chromium chromium-driver"
+    if not shutil.which("make"):
+        return "no make, by which JupyterLab is started"
     return ""
 
 

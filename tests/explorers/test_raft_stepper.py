@@ -105,7 +105,7 @@ def test_an_html_export_without_a_kernel_or_network_shows_the_twin(panel: Any) -
     assert "display:none" not in page.partition("<body")[2], "only the living widget hides it"
 
 
-@pytest.mark.parametrize("n_servers", [2, 3, 5])
+@pytest.mark.parametrize("n_servers", [2, 5])
 def test_the_tour_shows_a_crash_and_a_return(n_servers: int) -> None:
     story = tour(ClusterParameters.of({"n_servers": n_servers}))
     roles = [one.role for one in story.servers()]
