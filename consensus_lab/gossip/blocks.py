@@ -9,9 +9,8 @@ the same messages in the same order.
 
 from __future__ import annotations
 
-import numpy
-
 from consensus_lab.gossip.compiled import compiled, inlined
+from consensus_lab.gossip.draws import jitter_ns, travel_ns
 from consensus_lab.gossip.nodes import (
     is_accepted,
     is_carried,
@@ -66,28 +65,6 @@ from consensus_lab.gossip.wire import packed, reply_short, request, transmit_rar
 from consensus_lab.gossip.withholding import tell_pool
 from consensus_lab.nakamoto.relay_messages import SEND_COMPACT_BYTES
 from consensus_lab.nakamoto.relay_options import HIGH_BANDWIDTH_SOURCES
-
-_MIX_STEP = numpy.uint64(0x9E3779B97F4A7C15)
-_MIX_1 = numpy.uint64(0xBF58476D1CE4E5B9)
-_MIX_2 = numpy.uint64(0x94D049BB133111EB)
-_30, _27, _31, _32 = numpy.uint64(30), numpy.uint64(27), numpy.uint64(31), numpy.uint64(32)
-
-
-@inlined
-def mix64(word):
-    """`sim.streams.mix64` on unsigned words."""
-    word = word + _MIX_STEP
-    word = (word ^ (word >> _30)) * _MIX_1
-    word = (word ^ (word >> _27)) * _MIX_2
-    return word ^ (word >> _31)
-
-
-@compiled
-def lacks_transactions(key, threshold, node, block):
-    """The keyed draw whether a node lacks transactions of a block; see `chance.lacks`."""
-    who = numpy.uint64(node)
-    word = mix64(mix64(mix64(key) ^ (who << _32) ^ who) ^ numpy.uint64(block))
-    return mix64(word) < threshold
 
 
 @inlined
@@ -216,6 +193,10 @@ def announce(state, wheel, now, block, slot, node):
         if arrives < state.heard[slot, neighbour]:
             if tracks_known and state.known[slot, link]:
                 continue
+            if state.jitter > 0:
+                arrives += jitter_ns(state, link, node, neighbour, INV, block)
+                if arrives >= state.heard[slot, neighbour]:
+                    continue
             state.heard[slot, neighbour] = arrives
             push(wheel, arrives, route | link)
             pushed += 1
@@ -233,8 +214,8 @@ def announce_under_change(state, wheel, now, block, slot, node):
     route = packed(INV, slot, node, 0)
     change_ns = next_change_ns(state)
     for link in range(state.offset[node], state.offset[node + 1]):
-        arrives = leaves + (state.link[link] & LATENCY_MASK)
         neighbour = state.link[link] >> LATENCY_BITS
+        arrives = leaves + travel_ns(state, link, node, neighbour, INV, block)
         is_certain = arrives < change_ns
         if is_certain and arrives >= state.heard[slot, neighbour]:
             continue

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import numpy
 from numpy.random import Generator
 
+from consensus_lab.gossip.chance import jitter_per_million
 from consensus_lab.nakamoto.relay_withholding import Strategy
+from consensus_lab.network.arrays import Network, eclipsed
 from consensus_lab.node import ParameterError
 from consensus_lab.sim.streams import array_stream
 
@@ -64,6 +66,38 @@ class Partition:
     links: tuple[tuple[int, int], ...] = ()
 
 
+def eclipse(
+    network: Network,
+    *,
+    victims: Iterable[int],
+    attackers: Iterable[int],
+    start_s: float,
+    end_s: float,
+    feeds: bool = False,
+) -> tuple[Network, Partition]:
+    """Victims whose links all go to attackers, and what the attackers do with them for a while.
+
+    Parameters
+    ----------
+    network : Network
+    victims, attackers : iterables of int
+    start_s, end_s : float
+        When the attack begins and ends, seconds; outside of it the attackers relay as any node.
+    feeds : bool
+        False: the attackers let nothing through, either way.  True: they and the victims are cut
+        off together, so the victims see, and mine on, the chain that the attackers find.
+
+    Returns
+    -------
+    tuple of Network and Partition
+        To run on, and for `Conditions.partitions`.
+    """
+    victims, attackers = sorted(set(victims)), sorted(set(attackers))
+    group = (*victims, *attackers) if feeds else tuple(victims)
+    dark = eclipsed(network, victims=victims, attackers=attackers)
+    return dark, Partition(start_s, end_s, group=group)
+
+
 @dataclass(frozen=True)
 class Conditions:
     """The circumstances of a run; as they stand, none.
@@ -75,11 +109,14 @@ class Conditions:
     outages : tuple of Outage
         Gateways stay on.
     partitions : tuple of Partition
+    jitter : float
+        Each message takes up to that share of its link's latency longer, uniformly.
     """
 
     pools: tuple[Pool, ...] = ()
     outages: tuple[Outage, ...] = ()
     partitions: tuple[Partition, ...] = ()
+    jitter: float = 0.0
 
     def validated(self, n_nodes: int) -> Conditions:
         """These conditions, or a `ParameterError` naming what is wrong with them."""
@@ -93,6 +130,7 @@ class Conditions:
             taken.update(pool.gateways)
             if pool.strategy is not None:
                 pool.strategy.validated()
+        jitter_per_million(self.jitter)
         _check_nodes("outages", (outage.node for outage in self.outages), n_nodes)
         for outage in self.outages:
             _check_span("outages", outage.start_s, outage.end_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy
 
 from consensus_lab.gossip import state as names
+from consensus_lab.gossip.chance import jitter_key, jitter_per_million
 from consensus_lab.gossip.conditions import Conditions
 from consensus_lab.gossip.state import State
 from consensus_lab.gossip.timeline import Timeline
@@ -52,4 +53,11 @@ def with_changes(state: State, timeline: Timeline, n_blocks: int) -> State:
         is_cut=timeline.is_cut.astype(numpy.uint8),
         asked=numpy.full((slots, n), -1, numpy.int64),
         reverse=reverse_links(timeline.network),
+    )
+
+
+def with_jitter(state: State, conditions: Conditions, seed: int) -> State:
+    """Add what messages take longer than their links' latencies."""
+    return state._replace(
+        jitter=jitter_per_million(conditions.jitter), jitter_key=numpy.uint64(jitter_key(seed))
     )

@@ -10,6 +10,7 @@ says; it changes what nodes remember, and makes them ask their neighbours what t
 from __future__ import annotations
 
 from consensus_lab.gossip.compiled import compiled, inlined
+from consensus_lab.gossip.draws import travel_ns
 from consensus_lab.gossip.nodes import is_accepted, is_carried, is_connected, withholds
 from consensus_lab.gossip.state import (
     ACCEPTED,
@@ -30,7 +31,6 @@ from consensus_lab.gossip.state import (
     IS_OFF,
     KIND_SHIFT,
     LATENCY_BITS,
-    LATENCY_MASK,
     LINK_BITS,
     LINK_MASK,
     OFF_AT,
@@ -185,7 +185,8 @@ def ask(state, wheel, now, node, link):
     """Ask the neighbour at the other end of this link of one's own."""
     tip = state.node[node, TIP]
     size = _locator_bytes(state.block[tip, HEIGHT])
-    arrives = now + transfer_ns(size, state.node[node, UPLOAD]) + (state.link[link] & LATENCY_MASK)
+    leaves, neighbour = now + transfer_ns(size, state.node[node, UPLOAD]), state.link[link]
+    arrives = leaves + travel_ns(state, link, node, neighbour >> LATENCY_BITS, ASK, tip)
     if is_carried(state, link, node, now, arrives):
         push(wheel, arrives, ASK << KIND_SHIFT | tip << _NUMBER_SHIFT | link)
 
@@ -239,7 +240,7 @@ def answer(state, wheel, now, theirs, node, link):
         if size > PACKET_SIZE_BYTES:
             left += max(0, state.node[node, UPLOAD_FREE] - now)
             state.node[node, UPLOAD_FREE] = left
-    arrives = left + (state.link[link] & LATENCY_MASK)
+    arrives = left + travel_ns(state, link, node, state.link[link] >> LATENCY_BITS, BRANCH, tip)
     if is_carried(state, link, node, now, arrives):
         if block[tip, SLOT] >= 0:
             block[tip, PENDING] += 1

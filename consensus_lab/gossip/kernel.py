@@ -16,9 +16,10 @@ Everything here is integer arithmetic; times are nanoseconds.
 
 from __future__ import annotations
 
-from consensus_lab.gossip.blocks import accept, complete, lacks_transactions, send_on
+from consensus_lab.gossip.blocks import accept, complete, send_on
 from consensus_lab.gossip.compiled import cached, compiled, digest_of, inlined
 from consensus_lab.gossip.connections import catch_up, change, is_off, most_pushes
+from consensus_lab.gossip.draws import lacks_transactions
 from consensus_lab.gossip.gateways import order
 from consensus_lab.gossip.nodes import (
     NEVER,
@@ -317,6 +318,8 @@ run = _compile_run(
         "gossip/blocks.py",
         "gossip/wire.py",
         "gossip/nodes.py",
+        "gossip/draws.py",
+        "gossip/chance.py",
         "gossip/connections.py",
         "gossip/timeline.py",
         "gossip/gateways.py",

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy
 
-from consensus_lab.gossip.chance import lacks
+from consensus_lab.gossip import state as names
+from consensus_lab.gossip.chance import jitter_key, jitter_ns, jitter_per_million, lacks
 from consensus_lab.gossip.conditions import Conditions
 from consensus_lab.gossip.mining import Schedule
 from consensus_lab.gossip.pool_operator import Operators
@@ -21,9 +22,21 @@ from consensus_lab.gossip.simulate import HISTOGRAM_BIN_NS, HISTOGRAM_BINS, REAC
 from consensus_lab.gossip.timeline import CUT, OFF, ON, Change, Timeline
 from consensus_lab.nakamoto.relay_connections import ConnectedNode, Lost, Met
 from consensus_lab.nakamoto.relay_gateway import GatewayNode
+from consensus_lab.nakamoto.relay_messages import (
+    BlockMessage,
+    Branch,
+    CompactBlock,
+    GetBlocks,
+    GetData,
+    GetTransactions,
+    Headers,
+    Inv,
+    SendCompact,
+    Transactions,
+)
 from consensus_lab.nakamoto.relay_options import Found, Relay, Validation
 from consensus_lab.network.arrays import Network, engine_links
-from consensus_lab.node import Message, NodeId
+from consensus_lab.node import Message, NodeId, message_identity
 from consensus_lab.sim.engine import Engine
 from consensus_lab.sim.links import Links
 
@@ -73,7 +86,7 @@ def simulate(
         return lives[node_id][-1]
 
     timeline = Timeline(conditions, network)
-    links = GossipLinks(engine_links(network), timeline)
+    links = GossipLinks(engine_links(network), timeline, jitter=conditions.jitter, seed=seed)
     engine = Engine(make_node, range(n), seed=seed, links=links)
     for change in timeline.changes:
         _schedule(engine, timeline, change)
@@ -123,6 +136,22 @@ def _schedule(engine: Engine, timeline: Timeline, change: Change) -> None:
             engine.submit(node, news(peer), at_ns=time)
 
 
+def _kind(message: Any) -> int:
+    """The kind of event that the message is in the compiled path."""
+    if isinstance(message, GetData):
+        return names.GETCOMPACT if message.compact else names.GETDATA
+    if isinstance(message, SendCompact):
+        return names.WANT if message.is_wanted else names.UNWANT
+    return _KINDS[type(message)]
+
+
+_KINDS = {
+    Inv: names.INV, Headers: names.INV, BlockMessage: names.ARRIVED,
+    CompactBlock: names.ARRIVED_COMPACT, GetTransactions: names.GETTXN,
+    Transactions: names.ARRIVED_FILL, GetBlocks: names.ASK, Branch: names.BRANCH,
+}  # fmt: skip
+
+
 class GossipLinks(Links):
     """A network's links, which carry nothing between nodes that are not connected.
 
@@ -132,11 +161,16 @@ class GossipLinks(Links):
         Of the network, see `engine_links`.
     timeline : Timeline
         A message is lost when its connection is, before it arrives.
+    jitter : float
+        See `Conditions`.
+    seed : int
+        Of the run.
     """
 
-    def __init__(self, links: Links, timeline: Timeline) -> None:
+    def __init__(self, links: Links, timeline: Timeline, *, jitter: float, seed: int) -> None:
         super().__init__(links.default, pairs=links.pairs, bandwidth=links.bandwidth)
         self.timeline = timeline
+        self.jitter, self.jitter_key = jitter_per_million(jitter), jitter_key(seed)
         self.now = 0
 
     def leave(self, sender: NodeId, message: Message, now: int) -> int:
@@ -149,6 +183,13 @@ class GossipLinks(Links):
     ) -> tuple[int, ...]:
         """Arrival times, as far as the connection lasts."""
         arrivals = super().travel(sender, receiver, message, left)
+        if self.jitter:
+            latency_ns = self.link(sender, receiver).latency_ns
+            later_ns = jitter_ns(
+                self.jitter_key, per_million=self.jitter, latency_ns=latency_ns, sender=sender,
+                receiver=receiver, kind=_kind(message), block=message_identity(message) or 0,
+            )  # fmt: skip
+            arrivals = tuple(at + later_ns for at in arrivals)
         if self.timeline.is_empty:
             return arrivals
         lasts = self.timeline.is_up

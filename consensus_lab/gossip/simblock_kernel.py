@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import numpy
 
-from consensus_lab.gossip.blocks import mix64
 from consensus_lab.gossip.compiled import cached, compiled, digest_of, inlined
+from consensus_lab.gossip.draws import mix64
 from consensus_lab.gossip.wheel import HIGH, LOW, TIME, WHAT, advance, push, waiting
 
 INV, GETDATA, ARRIVED, COMPACT_ARRIVED, GETTXN = range(5)
@@ -339,5 +339,5 @@ def _compile_run(source_digest):
     return run
 
 
-run = _compile_run(digest_of("gossip/simblock_kernel.py", "gossip/blocks.py", "gossip/wheel.py"))
+run = _compile_run(digest_of("gossip/simblock_kernel.py", "gossip/draws.py", "gossip/wheel.py"))
 """Handle events and find blocks until the end height, or until something is needed."""

@@ -15,7 +15,7 @@ import numpy
 from consensus_lab.gossip import state as names
 from consensus_lab.gossip.chance import chance_key, chance_threshold
 from consensus_lab.gossip.conditions import Conditions
-from consensus_lab.gossip.conditions_state import with_changes, with_pools
+from consensus_lab.gossip.conditions_state import with_changes, with_jitter, with_pools
 from consensus_lab.gossip.kernel import run
 from consensus_lab.gossip.mining import Schedule
 from consensus_lab.gossip.race import Race
@@ -80,7 +80,7 @@ def simulate(
         Nodes that send whole blocks on to each other, over the links that they have, before
         validating them.
     seed : int
-        Of the run; for missing transactions of compact blocks.
+        Of the run; for missing transactions of compact blocks, and jitter.
     reach_fractions : sequence of float
         Shares of the nodes, in (0, 1], whose moments are recorded for each block.
     keep_all : bool
@@ -89,7 +89,7 @@ def simulate(
         Called some times per second.
     conditions : Conditions, optional
         Pools with gateways, selfish and stubborn ones; nodes that are off for a while;
-        partitions.
+        partitions; jitter.
 
     Returns
     -------
@@ -104,6 +104,7 @@ def simulate(
         conditions = conditions.validated(network.n_nodes)
         state = with_pools(state, conditions, schedule.n_blocks)
         state = with_changes(state, Timeline(conditions, network), schedule.n_blocks)
+        state = with_jitter(state, conditions, seed)
     wheel = new_wheel(4 * network.n_nodes + 1024, _bucket_shift(network, schedule))
     answer = names.PAUSED
     while answer != names.DONE:
@@ -172,6 +173,8 @@ def _new_state(
         cut_ns=numpy.zeros((0, 2), numpy.int64),
         is_cut=numpy.zeros((0, 0), numpy.uint8),
         asked=numpy.zeros((0, 0), numpy.int64),
+        jitter=0,
+        jitter_key=numpy.uint64(0),
     )
 
 

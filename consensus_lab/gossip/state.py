@@ -142,6 +142,9 @@ class State(NamedTuple):
     is_cut : uint8, (partitions, links)
     asked : int64, (slots, n) or (0, 0)
         Over which link a node has asked for a block, or for missing transactions.
+    jitter : int
+        The longest, in millionths of a link's latency.
+    jitter_key : uint64
     """
 
     offset: numpy.ndarray
@@ -180,3 +183,5 @@ class State(NamedTuple):
     cut_ns: numpy.ndarray
     is_cut: numpy.ndarray
     asked: numpy.ndarray
+    jitter: int
+    jitter_key: numpy.uint64

@@ -10,6 +10,7 @@ packet queues at the sender's line and occupies the receiver's; a shorter one sl
 from __future__ import annotations
 
 from consensus_lab.gossip.compiled import compiled, inlined
+from consensus_lab.gossip.draws import travel_ns
 from consensus_lab.gossip.nodes import is_carried, is_connected
 from consensus_lab.gossip.state import (
     ARRIVED,
@@ -19,7 +20,7 @@ from consensus_lab.gossip.state import (
     DOWNLOAD_FREE,
     FILL_WIRE_BYTES,
     KIND_SHIFT,
-    LATENCY_MASK,
+    LATENCY_BITS,
     LINK_MASK,
     NODE_MASK,
     PENDING,
@@ -59,7 +60,8 @@ def transfer_ns(size_bytes, bytes_per_s):
 def request(state, wheel, now, block, kind, route, receiver):
     """The receiver of a link asks its source for a block; `route` is slot, source and link."""
     link = route & LINK_MASK
-    arrives = now + state.node[receiver, REQUEST_NS] + (state.link[link] & LATENCY_MASK)
+    leaves = now + state.node[receiver, REQUEST_NS]
+    arrives = leaves + travel_ns(state, link, receiver, source_of(route), kind, block)
     if len(state.life) > 0 and not is_carried(state, link, source_of(route), now, arrives):
         return
     state.block[block, PENDING] += 1
@@ -71,7 +73,7 @@ def reply_short(state, wheel, now, block, kind, size, route, receiver):
     """The receiver of a link sends its source a short message of another size."""
     link, source = route & LINK_MASK, source_of(route)
     leaves = now + transfer_ns(size, state.node[receiver, UPLOAD])
-    arrives = leaves + (state.link[link] & LATENCY_MASK)
+    arrives = leaves + travel_ns(state, link, receiver, source, kind, block)
     if len(state.life) > 0:
         is_sent = is_connected(state, link, source, now)
         if not (is_sent and is_carried(state, link, source, now, arrives)):
@@ -91,7 +93,8 @@ def transmit(state, wheel, now, block, size, kind, route):
         if size > PACKET_SIZE_BYTES:
             left += max(0, state.node[source, UPLOAD_FREE] - now)
             state.node[source, UPLOAD_FREE] = left
-    arrives = left + (state.link[link] & LATENCY_MASK)
+    receiver = state.link[link] >> LATENCY_BITS
+    arrives = left + travel_ns(state, link, source, receiver, kind, block)
     if len(state.life) > 0 and not is_carried(state, link, source, now, arrives):
         return
     state.block[block, PENDING] += 1

@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 import numpy
 
-from consensus_lab.gossip.blocks import lacks_transactions
 from consensus_lab.gossip.compiled import cached, compiled, digest_of, inlined
+from consensus_lab.gossip.draws import lacks_transactions
 from consensus_lab.nakamoto.relay_withholding import (
     ACTIVE,
     ADOPT,
@@ -226,10 +226,7 @@ def _compile_run(source_digest):
 run = _compile_run(
     digest_of(
         "gossip/withheld_race.py",
-        "gossip/blocks.py",
-        "gossip/state.py",
-        "gossip/wheel.py",
-        "gossip/wire.py",
+        "gossip/draws.py",
         "nakamoto/relay_withholding.py",
     )
 )

@@ -7,6 +7,7 @@ and the compiled path read the same numbers, so they can not differ by a roundin
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -131,6 +132,41 @@ def reverse_links(network: Network) -> numpy.ndarray:
     # Sorted by (sender, receiver), the reverse links are those sorted by (receiver, sender).
     sender = numpy.repeat(numpy.arange(network.n_nodes), numpy.diff(network.offset))
     return numpy.lexsort((sender, network.neighbour)).astype(numpy.int64)
+
+
+def eclipsed(network: Network, *, victims: Iterable[int], attackers: Iterable[int]) -> Network:
+    """The same network, where every link of a victim goes to an attacker.
+
+    A link keeps its latency; the attackers take turns, and of two links of a victim to one
+    attacker the faster one stays.
+
+    Parameters
+    ----------
+    network : Network
+    victims, attackers : iterables of int
+        Nodes, none in both.
+    """
+    eclipsed_nodes, attacking = sorted(set(victims)), sorted(set(attackers))
+    given = (*eclipsed_nodes, *attacking)
+    if not attacking or len(set(given)) < len(given) or not set(given) <= {*range(network.n_nodes)}:
+        raise ParameterError("attackers", attacking, "at least one node that is no victim")
+    kept: dict[tuple[int, int], int] = {}
+    for node in range(network.n_nodes):
+        for place, link in enumerate(range(network.offset[node], network.offset[node + 1])):
+            other, latency_ns = int(network.neighbour[link]), int(network.latency_ns[link])
+            if node in eclipsed_nodes:
+                pair = (node, attacking[place % len(attacking)])
+                kept[pair] = min(latency_ns, kept.get(pair, latency_ns))
+            elif node < other and other not in eclipsed_nodes:
+                kept[node, other] = latency_ns
+    return from_edges(
+        numpy.array(list(kept), dtype=numpy.int64).reshape(-1, 2),
+        latency_s=numpy.array(list(kept.values())) / NANOSECONDS_PER_SECOND,
+        upload_bytes_per_s=numpy.where(network.upload == 0, numpy.inf, network.upload),
+        download_bytes_per_s=numpy.where(network.download == 0, numpy.inf, network.download),
+        hash_share=network.hash_share,
+        region=network.region,
+    )
 
 
 def engine_links(network: Network) -> Links:

@@ -84,7 +84,8 @@ def test_outages_and_partitions_are_the_same_at_both_speeds(race, data):
     network, schedule, options = race
     chosen = data.draw(st.one_of(st.just(()), pools(network.n_nodes)))
     gateways = {gateway for pool in chosen for gateway in pool.gateways}
-    conditions = Conditions(chosen, *data.draw(changes(network, schedule, gateways)))
+    jitter = data.draw(st.sampled_from([0.0, 0.3, 2.0]))
+    conditions = Conditions(chosen, *data.draw(changes(network, schedule, gateways)), jitter)
     fast = simulate(network, schedule, keep_all=True, conditions=conditions, **options)
     slow = message_level.simulate(network, schedule, conditions=conditions, **options)
     assert_same(fast, slow)
@@ -101,7 +102,7 @@ def test_churn_and_a_partition_are_the_same_on_300_nodes(protocol):
     cut = Partition(50.0, 200.0, group=tuple(range(2, 300, 3)))
     options = {
         "relay": Relay(protocol, missing_chance=0.2), "validation": Validation(1_000_000, 10**7),
-        "conditions": Conditions(outages=churn + gone, partitions=(cut,)),
+        "conditions": Conditions(outages=churn + gone, partitions=(cut,), jitter=0.2),
     }  # fmt: skip
     fast = simulate(network, schedule, keep_all=True, **options)
     assert_same(fast, message_level.simulate(network, schedule, **options))

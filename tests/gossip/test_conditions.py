@@ -5,7 +5,15 @@ import math
 import numpy
 import pytest
 
-from consensus_lab.gossip.conditions import Conditions, Outage, Partition, Pool, draw_outages
+from consensus_lab.gossip import message_level
+from consensus_lab.gossip.conditions import (
+    Conditions,
+    Outage,
+    Partition,
+    Pool,
+    draw_outages,
+    eclipse,
+)
 from consensus_lab.gossip.mining import Schedule, draw_schedule
 from consensus_lab.gossip.simulate import simulate
 from consensus_lab.nakamoto.relay_messages import locator_bytes
@@ -146,12 +154,66 @@ def test_under_churn_everybody_that_is_on_long_enough_has_the_chain():
     assert race.work["slots"] < 400
 
 
+def test_jitter_lengthens_each_message_by_its_own_draw():
+    """Three messages on a link of 0.1 s with a jitter of half: 0.3 to 0.45 s, on average 0.375."""
+    schedule = blocks(*range(1, 401), size=976)
+    conditions = Conditions(jitter=0.5)
+    race = simulate(line(2), schedule, keep_all=True, conditions=conditions, seed=3)
+    fixed_ns = (61 + 61 + 1000) * 1000
+    travel_s = (race.received_ns[1:, 1] - schedule.found_ns - fixed_ns) / 1e9
+    assert 0.3 <= travel_s.min() < 0.32
+    assert 0.43 < travel_s.max() <= 0.45
+    assert abs(travel_s.mean() - 0.375) < 4 * 0.05 * math.sqrt(3 / 12 / 400)
+    other = simulate(line(2), schedule, keep_all=True, conditions=conditions, seed=4)
+    assert (other.received_ns != race.received_ns).any()
+
+
+@pytest.mark.parametrize("feeds", [False, True])
+def test_an_eclipsed_node_sees_what_the_attacker_lets_it_see(feeds):
+    """Victim 0, attacker 4 behind a ring; both find blocks in the dark, and it ends."""
+    ring = from_edges(
+        numpy.array([(i, (i + 1) % 6) for i in range(6)]),
+        latency_s=numpy.full(6, 0.1),
+        upload_bytes_per_s=numpy.full(6, numpy.inf),
+        download_bytes_per_s=numpy.full(6, numpy.inf),
+        hash_share=numpy.eye(1, 6)[0],
+    )
+    network, cut = eclipse(
+        ring, victims=[0], attackers=[4], start_s=10.0, end_s=100.0, feeds=feeds
+    )  # fmt: skip
+    assert network.neighbours(0) == (4,)
+    schedule = blocks(1, 20, 30, 40, 50, 60, miners=[2, 4, 0, 2, 2, 2])
+    during = Conditions(partitions=(Partition(cut.start_s, math.inf, cut.group),))
+    race = simulate(network, schedule, conditions=during, keep_all=True)
+    has_block_2, has_block_3 = race.accepted_ns[2] >= 0, race.accepted_ns[3] >= 0
+    if feeds:
+        assert has_block_2.tolist() == [True, False, False, False, True, False]
+        assert race.parent[3] == 2  # The victim works for the attacker.
+    else:
+        assert has_block_2.tolist() == [False, True, True, True, True, True]
+        assert has_block_3.tolist() == [True, False, False, False, False, False]
+    after = simulate(network, schedule, conditions=Conditions(partitions=(cut,)))
+    slow = message_level.simulate(network, schedule, conditions=Conditions(partitions=(cut,)))
+    assert after.tip.tolist() == slow.tip.tolist() == [6] * 6
+    assert after.reorganisation_depth_max == (2 if feeds else 1)
+
+
+@pytest.mark.parametrize("attackers", [[], [0], [7]])
+def test_an_eclipse_needs_attackers(attackers):
+    """At least one, in the network, and no victim."""
+    with pytest.raises(ParameterError) as caught:
+        eclipse(line(), victims=[0], attackers=attackers, start_s=0.0, end_s=1.0)
+    assert caught.value.parameter == "attackers"
+
+
 @pytest.mark.parametrize(
     ("conditions", "parameter"),
     [
         (Conditions(outages=(Outage(3, 0.0),)), "outages"),
         (Conditions(outages=(Outage(0, 2.0, 1.0),)), "outages"),
         (Conditions(outages=(Outage(0, 2.0),), pools=(Pool((0,)),)), "outages"),
+        (Conditions(jitter=-0.1), "jitter"),
+        (Conditions(jitter=9.0), "jitter"),
         (Conditions(partitions=(Partition(-1.0, 1.0),)), "partitions"),
         (Conditions(partitions=(Partition(0.0, 1.0, group=(7,)),)), "partitions"),
         (Conditions(partitions=(Partition(0.0, 1.0, links=((0, 2),)),)), "partitions"),

@@ -9,8 +9,8 @@ import pytest
 from numba import njit
 
 from consensus_lab.gossip import simulate as module
-from consensus_lab.gossip.blocks import lacks_transactions
 from consensus_lab.gossip.chance import chance_key, chance_threshold, lacks
+from consensus_lab.gossip.draws import lacks_transactions
 from consensus_lab.gossip.mining import Schedule, draw_schedule
 from consensus_lab.gossip.simulate import simulate
 from consensus_lab.nakamoto.relay_options import Relay, Validation
