@@ -59,7 +59,7 @@ class Parameters(ParameterSet):
         maximum=10_000,
     )  # fmt: skip
     n_races: int = parameter(
-        2000, full=100_000, unit="count", meaning="races per share", minimum=1, maximum=10**7
+        1000, full=100_000, unit="count", meaning="races per share", minimum=1, maximum=10**7
     )
     censor_shares: list[float] = parameter(
         [0.3, 0.45, 0.6, 0.75], unit="share", meaning="a censor's shares of the hash power",
@@ -74,7 +74,7 @@ class Parameters(ParameterSet):
         meaning="blocks of all after the payment; the censor's last branch is played to its end",
     )  # fmt: skip
     n_played: int = parameter(
-        10, full=100, unit="count", meaning="runs per share of a censor", minimum=1, maximum=10_000
+        6, full=100, unit="count", meaning="runs per share of a censor", minimum=1, maximum=10_000
     )
 
 
