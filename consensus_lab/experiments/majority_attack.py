@@ -27,8 +27,8 @@ from consensus_lab.experiments.result import Measure, Result
 from consensus_lab.nakamoto.full_node_messages import Pay
 from consensus_lab.nakamoto.subsidy import SATOSHI_PER_COIN
 from consensus_lab.sim.streams import array_stream, derive_seed
+from consensus_lab.theory import censorship_probability, double_spend_within_probability
 from consensus_lab.theory.double_spend import double_spend_probability
-from consensus_lab.theory.majority import censorship_probability, double_spend_within_probability
 
 if TYPE_CHECKING:
     import numpy

@@ -30,7 +30,7 @@ _MODULES = {
     "private_attack": ("private_attack_confirmations_needed", "private_attack_probability"),
     "time_risk": ("reversal_probability_at_time", "time_for_risk_intervals"),
     "finney": ("finney_attack_probability",),
-    "majority": ("censorship_probability", "double_spend_within_probability"),
+    "majority_attack": ("censorship_probability", "double_spend_within_probability"),
     "finality": (
         "ConfirmationTime",
         "confirmation_time",

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-START_S_MAX, STEP_S_MAX = 120.0, 90.0
+START_S_MAX, STEP_S_MAX = 240.0, 300.0
 """How long a server may take to start, and anything on the page to happen; machines are busy."""
 
 SETTINGS = ROOT / ".ci" / "lab-settings.json"

@@ -4,6 +4,7 @@ import importlib
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -105,3 +106,9 @@ def test_simulations_refuse_wrong_arguments_by_name(call, name):
     with pytest.raises(ParameterError) as caught:
         call(np.random.default_rng(1))
     assert caught.value.parameter == name
+
+
+def test_no_closed_form_has_the_name_of_a_file() -> None:
+    """Importing `theory/majority.py` would put the module in the place of `theory.majority`."""
+    files = {path.stem for path in Path(theory.__file__).parent.iterdir()}
+    assert not files & set(theory.__all__)

@@ -5,8 +5,8 @@ from itertools import product
 import pytest
 
 from consensus_lab.node import ParameterError
+from consensus_lab.theory import censorship_probability, double_spend_within_probability
 from consensus_lab.theory.double_spend import double_spend_probability
-from consensus_lab.theory.majority import censorship_probability, double_spend_within_probability
 
 
 @pytest.mark.parametrize("q", [0.1, 0.5, 0.8])
