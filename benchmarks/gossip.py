@@ -1,8 +1,8 @@
 """How fast the gossip path is, measured: `python benchmarks/gossip.py [--quick]`.
 
 Prints deliveries (nodes x blocks, the miner's own included) per CPU second of this process, after
-one small run that loads or compiles the kernels: by number of nodes, by relay protocol, for a
-stretch of a year of Bitcoin, for SimBlock's three workloads, and for the race of pools alone.
+one small run that loads or compiles the kernels: by number of nodes, relay protocol and condition,
+for a stretch of a year of Bitcoin, for SimBlock's three workloads, and for the race of pools alone.
 """
 
 from __future__ import annotations
@@ -14,10 +14,17 @@ from collections.abc import Callable
 
 from consensus_lab import data
 from consensus_lab.gossip import simblock
+from consensus_lab.gossip.conditions import (
+    Conditions,
+    Partition,
+    Pool,
+    draw_outages,
+)
 from consensus_lab.gossip.mining import draw_schedule
 from consensus_lab.gossip.pool_race import pool_race
 from consensus_lab.gossip.simulate import simulate
 from consensus_lab.nakamoto.relay_options import PROTOCOLS, Relay, Validation
+from consensus_lab.nakamoto.relay_withholding import Strategy
 from consensus_lab.network import topology
 from consensus_lab.network.arrays import Network, from_graph
 
@@ -89,6 +96,31 @@ def simblock_workloads() -> None:
         )
 
 
+def by_condition(network: Network, n_blocks: int) -> None:
+    """What conditions cost, on the same blocks."""
+    schedule = draw_schedule(network, n_blocks=n_blocks, seed=1)
+    n, end_s = network.n_nodes, float(schedule.found_ns[-1]) / 1e9
+    churn = draw_outages(
+        range(0, n, 2), session_s=36_000.0, downtime_s=18_000.0, until_s=end_s, seed=1
+    )
+    third = Partition(0.2 * end_s, 0.4 * end_s, group=tuple(range(n // 3)))
+    print("condition       M deliveries/s  events/delivery")
+    for name, conditions in {
+        "none": None,
+        "jitter": Conditions(jitter=0.2),
+        "selfish pool": Conditions(pools=(Pool((0, 1, 2, 3), Strategy()),)),
+        "half churn": Conditions(outages=churn),
+        "partition": Conditions(partitions=(third,)),
+    }.items():
+        spent, race = cpu_s(
+            lambda: simulate(network, schedule, validation=VALIDATION, conditions=conditions)  # noqa: B023
+        )
+        print(
+            f"{name:14s} {race.deliveries / spent / 1e6:15.2f}"
+            f"  {race.events / race.deliveries:15.2f}"
+        )
+
+
 def pools(n_blocks: int) -> None:
     """Sixteen pools of 2016, ten seconds apart."""
     rows = data.rows("network/pool_hash_shares.csv")
@@ -96,6 +128,10 @@ def pools(n_blocks: int) -> None:
     pool_race(shares, 10.0, n_blocks=10)
     spent, race = cpu_s(lambda: pool_race(shares, 10.0, n_blocks=n_blocks))
     print(f"pools alone: {n_blocks / spent / 1e6:.1f} M blocks/s; stale {race.stale_rate():.4f}")
+    options = {"gamma": 0.5, "withholding": {0: Strategy()}}
+    pool_race(shares, 10.0, n_blocks=10, **options)
+    spent, race = cpu_s(lambda: pool_race(shares, 10.0, n_blocks=n_blocks // 10, **options))
+    print(f"the first one selfish: {n_blocks / 10 / spent / 1e6:.1f} M blocks/s")
 
 
 def main() -> None:
@@ -110,6 +146,7 @@ def main() -> None:
     network = network_of(BITCOIN_NODES)
     year(network, 2000 // share)
     by_protocol(network, 100 // share)
+    by_condition(network, 100 // share)
     by_size([1000, 3000, 10_000, 30_000, 100_000][: 5 if share == 1 else 3], 4_000_000 // share)
 
 

@@ -329,7 +329,8 @@ def _progress(*, quiet: bool) -> Callable[[int, int, str], None]:
         last[0] = now
         took = now - begin
         rest = f", about {took / done * (total - done):.0f} s left" if done and not ends else ""
-        line = f"{done}/{total} {what} ({took:.0f} s{rest})"
+        rate = f", {done / took:.2g} per s" if done and took > 0 else ""
+        line = f"{done}/{total} {what} ({took:.0f} s{rate}{rest})"
         print(f"\r\x1b[K{line}" if is_terminal else line, end="" if is_terminal and not ends
               else "\n", file=sys.stderr, flush=True)  # fmt: skip
 

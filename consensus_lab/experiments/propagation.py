@@ -22,6 +22,7 @@ from consensus_lab.experiments.networks import (
     year_notes,
 )
 from consensus_lab.experiments.parameters import parameter
+from consensus_lab.experiments.replicates import finished, interrupted_note
 from consensus_lab.experiments.result import Measure, Published, Result
 
 if TYPE_CHECKING:
@@ -70,25 +71,28 @@ def run(
     """
     import pandas
 
-    rows, per_replicate = [], []
-    for replicate in range(parameters.replicates):
-        progress(replicate, parameters.replicates, "networks")
+    rows: list[dict[str, float]] = []
+
+    def measure(replicate: int) -> dict[str, float]:
         race = _race(parameters, replicate, graph)
         delays = {share: delay_quantile_s(race, share) for share in (*SHARES, *QUANTILES.values())}
-        rows += [
+        rows.extend(
             {"replicate": replicate, "share": share, "delay_s": delays[share]} for share in SHARES
-        ]
+        )
         others = race.deliveries - race.schedule.n_blocks
         values = {f"delay_s_{name}": delays[share] for name, share in QUANTILES.items()}
-        per_replicate.append({"delay_s_mean": delay_mean_s(race), **values, "deliveries": others})
-    progress(parameters.replicates, parameters.replicates, "networks")
+        return {"delay_s_mean": delay_mean_s(race), **values, "deliveries": others}
+
+    per_replicate = finished(measure, parameters.replicates, progress=progress, what="networks")
+    ended = len(per_replicate)
     measures = [
-        Measure(name, *mean_interval(r[name] for r in per_replicate), "s", parameters.replicates)
+        Measure(name, *mean_interval(r[name] for r in per_replicate), "s", ended)
         for name in ("delay_s_mean", *(f"delay_s_{name}" for name in QUANTILES))
     ]
     deliveries = sum(r["deliveries"] for r in per_replicate)
     notes = [
-        f"{deliveries:,} deliveries; intervals over {parameters.replicates} independent networks.",
+        *interrupted_note(ended, parameters.replicates),
+        f"{deliveries:,} deliveries; intervals over {ended} independent networks.",
         "12.6 s was measured in 2012, before compact blocks and today's lines; a monitor saw a "
         "median below half a second in the month of the essay.",
         *year_notes(parameters, parameters.block_size_bytes),
