@@ -20,6 +20,12 @@ STRATEGIES = st.one_of(
 )
 
 
+# One protocol in every run of the tests, the others in the full ones: small networks have them all.
+ON_300_NODES = [
+    pytest.param(name, marks=() if name == "inv" else pytest.mark.full) for name in PROTOCOLS
+]
+
+
 @st.composite
 def pools(draw, n):
     """Up to three pools with up to three gateways each."""
@@ -92,7 +98,7 @@ def test_outages_and_partitions_are_the_same_at_both_speeds(race, data):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", ON_300_NODES)
 def test_churn_and_a_partition_are_the_same_on_300_nodes(protocol):
     """A third of the nodes comes and goes, a third is cut off for a while, a tenth for good."""
     network = from_graph(topology.bitcoin(300, seed=9), seed=9)
@@ -111,7 +117,7 @@ def test_churn_and_a_partition_are_the_same_on_300_nodes(protocol):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", ON_300_NODES)
 @pytest.mark.parametrize("strategy", [Strategy(), Strategy(True, True, 1)])
 def test_a_withholding_pool_is_the_same_on_300_nodes(protocol, strategy):
     """The largest size that the promise names; a third of the power behind four gateways."""
