@@ -16,7 +16,6 @@ from consensus_lab.node import ParameterError
 from consensus_lab.report import site
 
 _PACKAGE = Path(__file__).resolve().parent
-KERNEL_START_S = 120
 CELL_S = 1800
 
 INTRODUCTION = """
@@ -69,17 +68,14 @@ def execute(
 
     A saved table is laid beside it, where the table's notebook takes it instead of measuring.
     """
-    import papermill
+    from consensus_lab.batch import notebooks
 
     with tempfile.TemporaryDirectory() as folder:
         if table is not None:
             ignored = shutil.ignore_patterns("notebooks")
             shutil.copytree(table, Path(folder) / comparison.SAVED, ignore=ignored)
         made = Path(folder) / source.name
-        papermill.execute_notebook(
-            source, made, parameters=dict(parameters), cwd=folder, progress_bar=False,
-            start_timeout=KERNEL_START_S, execution_timeout=CELL_S,
-        )  # fmt: skip
+        notebooks.execute(source, made, parameters, cell_timeout_s=CELL_S)
         shutil.move(made, target)
 
 

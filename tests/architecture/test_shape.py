@@ -34,7 +34,7 @@ OWNERS = {
     "coincurve": ("nakamoto/keys.py",),
     "pbk": ("live",),
     "grpc": ("live",),
-    "papermill": ("batch", "publish.py"),
+    "papermill": ("batch",),
     "distributed": ("batch",),
     "ipywidgets": ("explorers",),
 }
