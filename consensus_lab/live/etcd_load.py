@@ -13,7 +13,15 @@ from itertools import count
 from typing import NamedTuple
 
 from consensus_lab.live.etcd import CHANNEL_OPTIONS, EtcdCluster, ServerEnded, load_grpc
-from consensus_lab.live.etcd_messages import PUT, STATUS, Status, put_request, varint
+from consensus_lab.live.etcd_messages import (
+    PUT,
+    RANGE,
+    STATUS,
+    Status,
+    put_request,
+    range_request,
+    varint,
+)
 from consensus_lab.node import ParameterError
 
 WARM_UP_REQUESTS = 20
@@ -49,6 +57,14 @@ def put_latencies_ms(
 def status_latencies_ms(cluster: EtcdCluster, *, server: int, n_requests: int) -> list[float]:
     """Milliseconds of calls that one server answers alone, without its disk and the others."""
     return _call_latencies_ms(cluster, server, STATUS, [b""] * n_requests)
+
+
+def read_latencies_ms(cluster: EtcdCluster, *, server: int, n_requests: int) -> list[float]:
+    """Milliseconds of linearizable reads: the leader asks a quorum whether it still leads, no disk.
+
+    Beyond a call that one server answers alone this is one round of the servers' own transport.
+    """
+    return _call_latencies_ms(cluster, server, RANGE, [range_request(b"00000000")] * n_requests)
 
 
 def _call_latencies_ms(

@@ -17,8 +17,9 @@ from consensus_lab.live import etcd
 from consensus_lab.node import ParameterError
 
 MACHINE = Machine(
-    fdatasync_ms=0.15, fdatasync_ms_p90=0.15, round_trip_ms=0.02, call_ms=0.3, put_alone_ms=0.5
-)
+    fdatasync_ms=0.15, fdatasync_ms_p90=0.15, round_trip_ms=0.02, call_ms=0.3, put_alone_ms=0.5,
+    read_ms=0.45, fdatasync_alone_ms=0.15,
+)  # fmt: skip
 
 
 def predicted_ms(n_servers: int, machine: Machine, share: float = 1.0) -> float:
@@ -38,9 +39,9 @@ def test_each_measured_time_counts() -> None:
     """Three servers: one more round trip, and never less than with one server."""
     usual = predicted_ms(3, MACHINE)
     assert usual > predicted_ms(1, MACHINE)
-    assert math.isclose(predicted_ms(3, MACHINE._replace(round_trip_ms=10.02)) - usual, 10.0,
-                        rel_tol=0.02)  # fmt: skip
-    later = MACHINE._replace(call_ms=1.3, put_alone_ms=1.5)
+    for slow in (MACHINE._replace(round_trip_ms=10.05), MACHINE._replace(read_ms=10.45)):
+        assert math.isclose(predicted_ms(3, slow) - usual, 10.0, rel_tol=0.02)
+    later = MACHINE._replace(call_ms=1.3, put_alone_ms=1.5, read_ms=1.45)
     assert math.isclose(predicted_ms(3, later) - usual, 1.0, rel_tol=0.01)
     assert predicted_ms(3, MACHINE, share=0.5) > usual
 
@@ -49,6 +50,7 @@ def test_a_busy_round_does_not_move_the_typical_machine() -> None:
     busy = Machine(*(100 * time for time in MACHINE))
     assert typical([MACHINE, busy, MACHINE]) == MACHINE
     assert MACHINE._replace(put_alone_ms=0.1).cpu_ms == 0.0
+    assert MACHINE._replace(read_ms=0.1).servers_round_trip_ms == MACHINE.round_trip_ms
 
 
 def test_the_limit_of_our_store_is_the_one_measured_on_etcd() -> None:
