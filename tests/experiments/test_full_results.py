@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from consensus_lab import data
-from consensus_lab.experiments import full_results, primary_backup, run
+from consensus_lab.experiments import full_results, primary_backup, questions, run
 
 
 def test_what_is_stored_is_found_again_beside_a_quick_run(
@@ -37,3 +38,17 @@ def test_a_result_of_another_preset_is_not_taken_for_the_present_one(
     for present, expected in ((small, True), (larger, False)):
         monkeypatch.setattr(primary_backup.Parameters, "of", lambda preset, p=present: p)
         assert full_results.is_current("primary-backup") is expected
+
+
+@pytest.mark.parametrize("name", questions())
+def test_each_full_result_is_stored_as_the_preset_is_now_or_it_says_why_not(name: str) -> None:
+    assert full_results.is_current(name) is (name not in full_results.NOT_STORED)
+
+
+def test_a_notebook_shows_what_is_stored_for_its_experiment() -> None:
+    root = Path(__file__).parents[2]
+    for path in sorted((root / "notebooks").glob("*.ipynb")):
+        text = path.read_text(encoding="utf-8")
+        (name,) = re.findall(r"(\w+)\.Parameters\.from_notebook", text)
+        is_stored = full_results.stored_run(name.replace("_", "-")) is not None
+        assert ("result.beside_full" in text) is is_stored, path.name
