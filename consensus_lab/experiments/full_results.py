@@ -28,7 +28,7 @@ NOT_STORED = {
     "live-etcd": "its values are those of the machine that it runs on",
     **dict.fromkeys(
         (
-            "comparison", "double-spend", "eclipse", "finality", "flood", "hash-power-needed",
+            "double-spend", "eclipse", "finality", "flood", "hash-power-needed",
             "majority-attack", "participants", "propagation-sweep", "replicated-logs",
             "risk-over-time", "saturation", "selfish-mining", "selfish-network", "split-votes",
             "stale-rate", "sybil", "throughput", "validation", "validation-sensitivity",
