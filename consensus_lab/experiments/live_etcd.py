@@ -1,9 +1,12 @@
 """Does the simulated Raft predict what a real etcd cluster does on this machine?
 
 A real cluster runs on the loopback interface.  On the same machine, in the same minute, are
-measured: durable writes in its folder, the round trip of a message, a call that one server answers
-alone, and a put to a cluster of one.  The simulation gets these four and nothing else, and has to
-say how long a put to three or five servers takes and how long a failover.
+measured: durable writes in its folder, by one writer and by as many as there are servers, the round
+trip of a message over TCP, a call that one server answers alone, a linearizable read from the
+cluster, and a put to a cluster of one.  The simulation gets these and nothing else, and has to say
+how long a put to three or five servers takes and how long a failover.  What it says for a put is a
+range, not a confidence interval: from the lowest round to the highest, with a core for each server
+or with the machine's cores shared.
 """
 
 from __future__ import annotations

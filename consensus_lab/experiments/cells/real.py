@@ -82,7 +82,7 @@ def live_etcd(result: Result) -> dict[Key, Real]:
     return {
         ("finality", RAFT): Real(
             f"{put.value:.2f} ms ({put.low:.2f}–{put.high:.2f})",
-            f"{here}; {'within' if is_within else 'outside'} what its disk and network predict, "
+            f"{here}; {'within' if is_within else 'outside'} what its disk and reads predict, "
             f"{predicted.low:.2f} to {predicted.high:.2f} ms", put.value),
         ("throughput", RAFT): Real(f"{best.value:,.0f} TPS", here, best.value),
         ("payload_limit", RAFT): Real(f"{largest.value:,.0f} bytes of value", here, largest.value),
