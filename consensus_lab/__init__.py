@@ -20,6 +20,7 @@ _NAMES = {
     "Links": "consensus_lab.sim.links",
     "ParameterError": "consensus_lab.node",
     "Trace": "consensus_lab.sim.trace",
+    "jobs": "consensus_lab.experiments.replicates",
     "load": "consensus_lab.experiments",
     "questions": "consensus_lab.experiments",
     "run": "consensus_lab.experiments",

@@ -12,6 +12,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     run = add("run", _run, "run an experiment and save its result")
     run.add_argument("name")
     _add_parameters(run)
+    _add_jobs(run)
     run.add_argument("--out", help=f"folder for the result (default {RESULTS}/NAME)")
     table = add("table", _table, "reproduce the essay's comparison table")
     _add_parameters(table)
@@ -102,6 +104,22 @@ def _add_parameters(command: argparse.ArgumentParser) -> None:
     command.add_argument("--quiet", action="store_true", help="show no progress")
 
 
+def _add_jobs(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--jobs", default="1", metavar="N",
+        help="processes for independent replicates, all: one per core (default %(default)s); "
+        "the result is the same to the byte",
+    )  # fmt: skip
+
+
+def _jobs(text: str) -> AbstractContextManager[None]:
+    from consensus_lab.experiments import replicates
+
+    if text != "all" and not text.isdecimal():
+        raise ParameterError("--jobs", text, "a whole number, or all (one per core)")
+    return replicates.jobs(replicates.ALL_CORES if text == "all" else int(text))
+
+
 def _list(chosen: argparse.Namespace) -> None:
     from consensus_lab.experiments import questions
 
@@ -130,7 +148,8 @@ def _run(chosen: argparse.Namespace) -> None:
     parameters = module.Parameters.from_texts(texts, preset=chosen.preset)
     out = Path(chosen.out or f"{RESULTS}/{chosen.name.replace('_', '-')}")
     _require_writable(out)
-    result = timed(module.run, parameters, _progress(quiet=chosen.quiet))
+    with _jobs(chosen.jobs):
+        result = timed(module.run, parameters, _progress(quiet=chosen.quiet))
     result.save(out)
     print(_text_of(result))
     print(f"\nsaved in {out} ({result.wall_s:.1f} s)")

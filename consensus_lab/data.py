@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -96,6 +96,12 @@ def recorded() -> Iterator[dict[str, str]]:
     finally:
         # By identity: two records of the same files are equal.
         _records[:] = [kept for kept in _records if kept is not record]
+
+
+def note(inputs: Mapping[str, str]) -> None:
+    """Add what another process noted for this one to the records that are open."""
+    for record in _records:
+        record.update(inputs)
 
 
 def rows(name: str) -> list[dict[str, str]]:

@@ -19,7 +19,7 @@ import pytest
 
 from consensus_lab import batch, cli
 from consensus_lab.batch.plan import read
-from consensus_lab.batch.pool import Lost, Pool, outcomes
+from consensus_lab.experiments.pool import Lost, Pool, outcomes
 from consensus_lab.node import ParameterError
 
 CHEAP = {

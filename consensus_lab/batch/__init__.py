@@ -8,12 +8,11 @@ A sweep can be stopped and started again at any time: what is finished stays and
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +21,10 @@ from typing import Any
 from consensus_lab.batch.frames import collect, write_plan
 from consensus_lab.batch.notebooks import THREADS
 from consensus_lab.batch.plan import Run, read
-from consensus_lab.batch.pool import Pool, outcomes
 from consensus_lab.batch.work import Task, is_done, perform, start_worker
 from consensus_lab.experiments import Progress, quiet
+from consensus_lab.experiments.pool import Pool, cores, outcomes, processes
+from consensus_lab.experiments.replicates import JOBS_MAX_VARIABLE
 from consensus_lab.node import ParameterError
 
 __all__ = ["Failure", "Outcome", "collect", "read", "sweep"]
@@ -107,7 +107,7 @@ def sweep(
     progress(0, len(missing), f"runs; {present} there before")
     failures = {}
     try:
-        with _workers(jobs or _cores(), scheduler, executor) as (pool, window):
+        with _workers(jobs or cores(), scheduler, executor) as (pool, window):
             tasks = [Task(run, str(out)) for run in missing]
             ends = outcomes(perform, tasks, pool=pool, window=window)
             for done, (task, came) in enumerate(ends, 1):
@@ -121,11 +121,6 @@ def sweep(
     ordered = tuple(failures[run.key] for run in missing if run.key in failures)
     made = len(missing) - len(ordered)
     return Outcome(out, len(runs), present, made, ordered, time.perf_counter() - begin)
-
-
-def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _open_folder(out: Path, runs: list[Run]) -> None:
@@ -182,20 +177,14 @@ def _workers(
 
 
 def _process_pool(jobs: int) -> Executor:
-    """Workers forked from a clean process that has imported what they need."""
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(method)
-    if method == "forkserver":
-        context.set_forkserver_preload(["consensus_lab.batch", "pandas", "pyarrow.parquet"])
-    return ProcessPoolExecutor(
-        jobs, mp_context=context, initializer=start_worker, initargs=(dict(os.environ),)
-    )
+    preload = ("consensus_lab.batch", "pandas", "pyarrow.parquet")
+    return processes(jobs, begin=start_worker, given=(dict(os.environ),), preload=preload)
 
 
 @contextmanager
 def _single_threaded() -> Iterator[None]:
-    """Workers inherit one thread each: there are as many workers as cores."""
-    added = [name for name in THREADS if name not in os.environ]
+    """Workers inherit one thread and one job each: there are as many workers as cores."""
+    added = [name for name in (*THREADS, JOBS_MAX_VARIABLE) if name not in os.environ]
     os.environ.update(dict.fromkeys(added, "1"))
     try:
         yield

@@ -8,6 +8,7 @@ needed: whoever tells the merchant one thing and the miners another wins most of
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from consensus_lab import constants, data
@@ -22,6 +23,7 @@ from consensus_lab.experiments.double_spends import (
 )
 from consensus_lab.experiments.intervals import mean_interval, proportion_interval
 from consensus_lab.experiments.parameters import ParameterSet, parameter
+from consensus_lab.experiments.replicates import by_setting
 from consensus_lab.experiments.result import Measure, Published, Result
 from consensus_lab.node import ParameterError
 from consensus_lab.sim.streams import array_stream
@@ -107,19 +109,19 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
     import pandas
 
     grid = [(q, z) for q in parameters.attacker_shares for z in parameters.confirmations]
-    steps = len(grid) + 2 + len(parameters.told_peers)
-    rows = []
-    for place, (share, z) in enumerate(grid):
-        progress(place, steps, "settings")
-        rows.append(_raced(parameters, share, z))
-    progress(len(grid), steps, "settings")
-    rows.append(_played(parameters))
-    progress(len(grid) + 1, steps, "settings")
-    rows.append(_finney(parameters))
-    for place, told in enumerate(parameters.told_peers):
-        progress(len(grid) + 2 + place, steps, "settings")
-        rows.append(_race(parameters, told))
-    progress(steps, steps, "settings")
+    told, n = parameters.told_peers, parameters.n_played
+    came, interrupted = by_setting(
+        [*(partial(_raced, parameters, *one) for one in grid), partial(_played, parameters),
+         partial(_finney, parameters), *(partial(_race, parameters, count) for count in told)],
+        [1] * len(grid) + [n] * (2 + len(told)), progress=progress, what="attacks",
+    )  # fmt: skip
+    raced, (played, finney, *races) = came[: len(grid)], came[len(grid) :]
+    rows = [
+        *(row for (row,) in raced),
+        _played_row(parameters, played),
+        _finney_row(parameters, finney),
+        *(_race_row(*one) for one in zip(told, races, strict=True)),
+    ]
     frame = pandas.DataFrame(rows)
     measures = [
         Measure(_quantity(row), row["success"], row["low"], row["high"], "share", row["attempts"])
@@ -133,6 +135,7 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
     frame["warned"] = [warned[0] for warned in frame["warned"]]
     return Result("double-spend", parameters, frame, measures, published(parameters), figure,
                   notes=[
+        *interrupted,
         "Drawing level counts as success, or one block is mined in advance: both come to the same.",
         "The whitepaper takes the attacker's blocks as Poisson distributed; the exact law is "
         "negative binomial, and its risk is higher where it is small.",
@@ -160,7 +163,7 @@ def _quantity(row: dict[str, Any]) -> str:
     }[row["attack"]]  # fmt: skip
 
 
-def _raced(parameters: Parameters, share: float, z: int) -> dict[str, Any]:
+def _raced(parameters: Parameters, share: float, z: int, _: int) -> dict[str, Any]:
     """Many races of one setting, block by block."""
     from consensus_lab.theory.monte_carlo import races
 
@@ -174,16 +177,18 @@ def _raced(parameters: Parameters, share: float, z: int) -> dict[str, Any]:
     )  # fmt: skip
 
 
-def _played(parameters: Parameters) -> dict[str, Any]:
+def _played(parameters: Parameters, number: int) -> bool:
+    return play(parameters, number).is_lost
+
+
+def _played_row(parameters: Parameters, lost: list[bool]) -> dict[str, Any]:
     share, z = parameters.played_share, parameters.played_confirmations
-    attacks = [play(parameters, number) for number in range(parameters.n_played)]
     # Gives up one block behind the deficit of the closed form: one block was mined in advance.
     exact = double_spend_probability_giving_up(
         share, confirmations=z, give_up_deficit=parameters.give_up_deficit + 1
     )
     return _row(
-        MESSAGES, sum(one.is_lost for one in attacks), len(attacks), attacker_share=share,
-        confirmations=z, exact=exact,
+        MESSAGES, sum(lost), len(lost), attacker_share=share, confirmations=z, exact=exact,
         whitepaper=whitepaper_double_spend_probability(share, confirmations=z),
     )  # fmt: skip
 
@@ -205,28 +210,31 @@ def loss(parameters: Parameters) -> Attack:
     raise ParameterError("played_share", parameters.played_share, "large enough to succeed")
 
 
-def _finney(parameters: Parameters) -> dict[str, Any]:
+def _finney(parameters: Parameters, number: int) -> bool:
     """A block in the pocket: lost when another one comes before the goods."""
-    share, n = parameters.played_share, parameters.n_played
-    lost = sum(
-        play_finney(share, hold_s=parameters.hold_s, seed=parameters.seed, number=number).is_lost
-        for number in range(n)
-    )
+    return play_finney(
+        parameters.played_share, hold_s=parameters.hold_s, seed=parameters.seed, number=number
+    ).is_lost
+
+
+def _finney_row(parameters: Parameters, lost: list[bool]) -> dict[str, Any]:
+    share = parameters.played_share
     hold = parameters.hold_s / constants.BLOCK_INTERVAL_S
     exact = finney_attack_probability(share, hold_intervals=hold)
-    return _row(FINNEY, lost, n, attacker_share=share, exact=exact)
+    return _row(FINNEY, sum(lost), len(lost), attacker_share=share, exact=exact)
 
 
-def _race(parameters: Parameters, told: int) -> dict[str, Any]:
-    """No hash power at all: who told whom first."""
-    races = [
-        play_race(parameters.n_nodes, told_peers=told, seed=parameters.seed, number=number)
-        for number in range(parameters.n_played)
-    ]
+def _race(parameters: Parameters, told: int, number: int) -> tuple[bool, bool, float]:
+    """No hash power at all: who told whom first.  Lost, warned, and the chance to lose."""
+    race = play_race(parameters.n_nodes, told_peers=told, seed=parameters.seed, number=number)
+    return race.is_lost, race.is_warned, expected_share(race)
+
+
+def _race_row(told: int, races: list[tuple[bool, bool, float]]) -> dict[str, Any]:
+    lost, warned, chances = zip(*races, strict=True)
     return _row(
-        RACE, sum(one.is_lost for one in races), len(races), told_peers=told,
-        exact=mean_interval(expected_share(one) for one in races)[0],
-        warned=proportion_interval(sum(one.is_warned for one in races), len(races)),
+        RACE, sum(lost), len(races), told_peers=told, exact=mean_interval(chances)[0],
+        warned=proportion_interval(sum(warned), len(races)),
     )  # fmt: skip
 
 

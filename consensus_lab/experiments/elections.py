@@ -153,8 +153,12 @@ def failover_ms(n_servers: int, *, check_quorum: bool, seed: int) -> tuple[float
 
 def repeated(trial: Callable[[int], Any], count: int, seed: int) -> list[Any]:
     """The outcomes of that many independent trials, whose seeds derive from one."""
-    seeds = random.Random(seed).sample(range(1 << 48), count)
-    return [trial(one) for one in seeds]
+    return [trial(one) for one in trial_seeds(count, seed)]
+
+
+def trial_seeds(count: int, seed: int) -> list[int]:
+    """The seeds of that many independent trials, which derive from one."""
+    return random.Random(seed).sample(range(1 << 48), count)
 
 
 def synchronised_election(

@@ -8,6 +8,7 @@ not counted.  The essay's 12.6 s is a mean over nodes measured in 2012.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from consensus_lab import data
@@ -22,7 +23,7 @@ from consensus_lab.experiments.networks import (
     year_notes,
 )
 from consensus_lab.experiments.parameters import parameter
-from consensus_lab.experiments.replicates import finished, interrupted_note
+from consensus_lab.experiments.replicates import finished
 from consensus_lab.experiments.result import Measure, Published, Result
 
 if TYPE_CHECKING:
@@ -71,19 +72,10 @@ def run(
     """
     import pandas
 
-    rows: list[dict[str, float]] = []
-
-    def measure(replicate: int) -> dict[str, float]:
-        race = _race(parameters, replicate, graph)
-        delays = {share: delay_quantile_s(race, share) for share in (*SHARES, *QUANTILES.values())}
-        rows.extend(
-            {"replicate": replicate, "share": share, "delay_s": delays[share]} for share in SHARES
-        )
-        others = race.deliveries - race.schedule.n_blocks
-        values = {f"delay_s_{name}": delays[share] for name, share in QUANTILES.items()}
-        return {"delay_s_mean": delay_mean_s(race), **values, "deliveries": others}
-
-    per_replicate = finished(measure, parameters.replicates, progress=progress, what="networks")
+    measure = partial(_measure, parameters, graph=graph)
+    per_replicate, interrupted = finished(
+        measure, parameters.replicates, progress=progress, what="networks"
+    )
     ended = len(per_replicate)
     measures = [
         Measure(name, *mean_interval(r[name] for r in per_replicate), "s", ended)
@@ -91,14 +83,31 @@ def run(
     ]
     deliveries = sum(r["deliveries"] for r in per_replicate)
     notes = [
-        *interrupted_note(ended, parameters.replicates),
+        *interrupted,
         f"{deliveries:,} deliveries; intervals over {ended} independent networks.",
         "12.6 s was measured in 2012, before compact blocks and today's lines; a monitor saw a "
         "median below half a second in the month of the essay.",
         *year_notes(parameters, parameters.block_size_bytes),
     ]
-    frame = pandas.DataFrame(rows)
+    frame = pandas.DataFrame([
+        {"replicate": r["replicate"], "share": share, "delay_s": r[share]}
+        for r in per_replicate for share in SHARES
+    ])  # fmt: skip
     return Result("propagation", parameters, frame, measures, published(), figure, notes=notes)
+
+
+def _measure(
+    parameters: Parameters, replicate: int, *, graph: networkx.Graph | None
+) -> dict[str | float, float]:
+    """The delay by share of deliveries and by measure's name."""
+    race = _race(parameters, replicate, graph)
+    delays = {share: delay_quantile_s(race, share) for share in (*SHARES, *QUANTILES.values())}
+    values = {f"delay_s_{name}": delays[share] for name, share in QUANTILES.items()}
+    others = race.deliveries - race.schedule.n_blocks
+    return {
+        "replicate": replicate, "deliveries": others, "delay_s_mean": delay_mean_s(race),
+        **values, **delays,
+    }  # fmt: skip
 
 
 def _race(parameters: Parameters, replicate: int, graph: networkx.Graph | None) -> Race:

@@ -7,13 +7,15 @@ forms of Ongaro's dissertation for the probability and for the expected time.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from consensus_lab import theory
 from consensus_lab.experiments import Progress, quiet
-from consensus_lab.experiments.elections import repeated, synchronised_election
+from consensus_lab.experiments.elections import synchronised_election, trial_seeds
 from consensus_lab.experiments.intervals import mean_interval, proportion_interval
 from consensus_lab.experiments.parameters import ParameterSet, parameter
+from consensus_lab.experiments.replicates import by_setting
 from consensus_lab.experiments.result import Measure, Published, Result
 
 if TYPE_CHECKING:
@@ -48,15 +50,13 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
     import pandas
 
     cases = [(n, x) for n in parameters.cluster_sizes for x in parameters.latencies_over_range]
+    seeds = trial_seeds(parameters.n_trials, parameters.seed)
+    held, interrupted = by_setting(
+        [partial(_election, seeds, n, latency) for n, latency in cases], parameters.n_trials,
+        progress=progress, what="elections",
+    )  # fmt: skip
     rows, measures, known = [], [], []
-    for place, (n, latency) in enumerate(cases):
-        progress(place, len(cases), "settings")
-        trials = repeated(
-            lambda seed, n=n, latency=latency: synchronised_election(
-                n, failed=1, latency_over_range=latency, seed=seed
-            ),
-            parameters.n_trials, parameters.seed,
-        )  # fmt: skip
+    for (n, latency), trials in zip(cases, held, strict=True):
         share = proportion_interval(sum(split for split, _ in trials), len(trials))
         took = mean_interval(time for _, time in trials)
         split = theory.raft_split_vote_probability(n, live=n - 1, latency=latency)
@@ -72,13 +72,17 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
                      Measure(f"time_over_range_{tag}", *took, "", len(trials))]  # fmt: skip
         known += [Published(f"split_share_{tag}", split, "", "closed form, Ongaro 2014 §9.3"),
                   Published(f"time_over_range_{tag}", expected, "", "closed form, §9.4")]
-    progress(len(cases), len(cases), "settings")
     frame = pandas.DataFrame(rows)
     return Result("split-votes", parameters, frame, measures, known, figure, notes=[
+        *interrupted,
         "The closed form of the time adds up whole terms; in a split term those who timed out "
         "early start the next one early.  Where more than about a fifth of the terms split it is "
         "too long, by some percent; the share of split terms is exact.",
     ])  # fmt: skip
+
+
+def _election(seeds: list[int], n: int, latency: float, trial: int) -> tuple[bool, float]:
+    return synchronised_election(n, failed=1, latency_over_range=latency, seed=seeds[trial])
 
 
 def figure(result: Result) -> Figure:

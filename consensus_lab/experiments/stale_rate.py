@@ -11,18 +11,22 @@ if everybody heard of a block exactly x after it was found, the share would be x
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from consensus_lab import constants, data, theory
 from consensus_lab.experiments import Progress, quiet
 from consensus_lab.experiments.intervals import mean_interval, proportion_interval
 from consensus_lab.experiments.networks import NetworkParameters, build, relay_blocks, year_notes
 from consensus_lab.experiments.parameters import parameter
+from consensus_lab.experiments.replicates import by_setting
 from consensus_lab.experiments.result import Measure, Published, Result
 
 if TYPE_CHECKING:
     import networkx
     from matplotlib.figure import Figure
+
+    from consensus_lab.network.arrays import Network
 
 MEASURED_FORKS = "fork rate, blocks 180000-190000"
 """Row of the published stale rates that belongs to the delays measured in 2012."""
@@ -65,17 +69,18 @@ def run(
     """
     import pandas
 
-    networks = [build(parameters, r, graph) for r in range(parameters.replicates)]
     settings = [
         (interval_s, size_bytes)
         for size_bytes in parameters.block_sizes_bytes
         for interval_s in parameters.block_intervals_s
     ]
-    rows = []
-    for place, (interval_s, size_bytes) in enumerate(settings):
-        progress(place, len(settings), "settings")
-        rows.append(_setting(parameters, networks, interval_s, size_bytes))
-    progress(len(settings), len(settings), "settings")
+    races, interrupted = by_setting(
+        [partial(_race, parameters, *setting) for setting in settings], parameters.replicates,
+        prepare=partial(build, parameters, graph=graph), progress=progress, what="races",
+    )  # fmt: skip
+    rows = [
+        _row(parameters, *setting, came) for setting, came in zip(settings, races, strict=True)
+    ]
     measures = [
         Measure(
             _quantity(row["block_interval_s"], row["block_size_bytes"]),
@@ -84,6 +89,7 @@ def run(
         for row in rows
     ]  # fmt: skip
     notes = [
+        *interrupted,
         "Intervals are binomial over all blocks; a stale block is one that was found and is not "
         "on the chain that most nodes hold at the end.",
         "Published rates are counted by archives that miss stale blocks: lower bounds.",
@@ -94,24 +100,39 @@ def run(
                   notes=notes)  # fmt: skip
 
 
-def _setting(parameters: Parameters, networks: list, interval_s: float, size_bytes: int) -> dict:
+class _Raced(NamedTuple):
+    """Of one replicate of a setting; `miner_delay_s` is weighted by hash power."""
+
+    blocks: int
+    stale: int
+    delay_s: float
+    miner_delay_s: float
+
+
+def _race(
+    parameters: Parameters, interval_s: float, size_bytes: int, built: tuple[Network, int]
+) -> _Raced:
     from consensus_lab.gossip.mining import draw_schedule
 
-    stale = blocks = 0
-    delays_s, miner_delays_s = [], []
-    for network, seed in networks:
-        schedule = draw_schedule(
-            network, n_blocks=parameters.n_blocks, block_interval_s=interval_s,
-            block_size_bytes=size_bytes, seed=seed,
-        )  # fmt: skip
-        race = relay_blocks(parameters, network, schedule, seed=seed)
-        stale += race.stale_blocks()
-        blocks += schedule.n_blocks
-        delays_s.append(race.mean_delay_s())
-        miner_delays_s.append(float(network.hash_share @ race.node_mean_delay_s()))
+    network, seed = built
+    schedule = draw_schedule(
+        network, n_blocks=parameters.n_blocks, block_interval_s=interval_s,
+        block_size_bytes=size_bytes, seed=seed,
+    )  # fmt: skip
+    race = relay_blocks(parameters, network, schedule, seed=seed)
+    return _Raced(
+        schedule.n_blocks, race.stale_blocks(), race.mean_delay_s(),
+        float(network.hash_share @ race.node_mean_delay_s()),
+    )  # fmt: skip
+
+
+def _row(
+    parameters: Parameters, interval_s: float, size_bytes: int, races: list[_Raced]
+) -> dict[str, float]:
+    blocks, stale = sum(one.blocks for one in races), sum(one.stale for one in races)
     fraction, low, high = proportion_interval(stale, blocks)
-    delay_s, delay_low_s, delay_high_s = mean_interval(delays_s)
-    delay_intervals = sum(miner_delays_s) / len(miner_delays_s) / interval_s
+    delay_s, delay_low_s, delay_high_s = mean_interval(one.delay_s for one in races)
+    delay_intervals = sum(one.miner_delay_s for one in races) / len(races) / interval_s
     transactions = size_bytes // parameters.transaction_size_bytes
     return {
         "block_interval_s": interval_s, "block_size_bytes": size_bytes, "blocks": blocks,

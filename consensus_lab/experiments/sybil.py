@@ -8,6 +8,7 @@ choose a chain disagree for ever, with the longest-chain rule they agree.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from consensus_lab.adversaries.sybil import can_break_agreement
@@ -15,11 +16,12 @@ from consensus_lab.experiments import Progress, quiet
 from consensus_lab.experiments.cells.membership import identities_to_take_over, share_of_chain
 from consensus_lab.experiments.intervals import mean_interval, proportion_interval
 from consensus_lab.experiments.parameters import ParameterSet, parameter
+from consensus_lab.experiments.replicates import by_setting
 from consensus_lab.experiments.result import Measure, Result
 from consensus_lab.experiments.sybil_runs import (
     PAXOS,
     RAFT,
-    broken_runs,
+    Agreement,
     lottery_agreement,
     slots_led,
     split_decisions,
@@ -99,12 +101,23 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
     """
     import pandas
 
-    rows: list[dict[str, Any]] = []
-    parts = (_clusters, _lotteries, _rules)
-    for place, part in enumerate(parts):
-        progress(place, len(parts), "parts")
-        rows += part(parameters)
-    progress(len(parts), len(parts), "parts")
+    clusters = [(p, k) for p in (PAXOS, RAFT) for k in parameters.identities_in_cluster]
+    lotteries = [(draw, k) for k in parameters.identities_in_lottery
+                 for draw in (_work_won, _stake_led, _tickets_won)]
+    rules = (LONGEST, FIRST_SEEN)
+    came, interrupted = by_setting(
+        [*(partial(_is_broken, parameters, *one) for one in clusters),
+         *(partial(draw, parameters, k) for draw, k in lotteries),
+         *(partial(_agreement, parameters, rule) for rule in rules)],
+        [*[parameters.n_runs] * len(clusters), *[1] * len(lotteries),
+         *[parameters.lottery_runs] * len(rules)],
+        progress=progress, what="runs",
+    )  # fmt: skip
+    broken, drawn = came[: len(clusters)], came[len(clusters) : -len(rules)]
+    rows = [_broken_row(parameters, *one, runs) for one, runs in zip(clusters, broken, strict=True)]
+    rows += [row for (row,) in drawn]
+    for rule, runs in zip(rules, came[-len(rules) :], strict=True):
+        rows += _rule_rows(rule, runs)
     needed = identities_to_take_over(honest=parameters.honest_servers, seed=parameters.seed)
     measures = [
         Measure(row["quantity"], row["share"], row["low"], row["high"], "share", row["attempts"])
@@ -113,6 +126,7 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
     measures.append(Measure("identities_that_decide_alone", *[needed] * 3, "count", 1))
     frame = pandas.DataFrame(rows).drop(columns="quantity")
     return Result("sybil", parameters, frame, measures, draw=figure, notes=[
+        *interrupted,
         "The honest servers stand in two halves that do not hear of each other; without lying "
         "members that costs progress and never agreement.",
         "Expected: broken from the fewest identities on with which two quorums share no honest "
@@ -134,67 +148,76 @@ def _row(
 BROKEN, DECISIONS, AGREE = "agreement broken", "share of decisions", "nodes that agree"
 
 
-def _clusters(parameters: Parameters) -> list[dict[str, Any]]:
-    """Two halves, and identities that say yes to both."""
-    honest, n = parameters.honest_servers, parameters.n_runs
-    return [
-        _row(
-            f"broken_{protocol.lower()}_{k}_identities", BROKEN, f"member, {protocol}", k,
-            broken_runs(protocol, honest=honest, identities=k, n_runs=n, seed=parameters.seed), n,
-            float(can_break_agreement(honest, k)),
-        )
-        for protocol in (PAXOS, RAFT)
-        for k in parameters.identities_in_cluster
-    ]  # fmt: skip
+def _is_broken(parameters: Parameters, protocol: str, identities: int, number: int) -> bool:
+    """Two halves, and identities that say yes to both: is agreement lost?"""
+    return split_decisions(
+        protocol, honest=parameters.honest_servers, identities=identities,
+        seed=_cluster_seed(parameters, protocol, identities, number),
+    ).is_broken  # fmt: skip
 
 
-def _lotteries(parameters: Parameters) -> list[dict[str, Any]]:
-    """The same weight as one identity and as many."""
-    weight, n = parameters.weight_share, parameters.n_slots
-    active = parameters.active_share
+def _cluster_seed(parameters: Parameters, protocol: str, identities: int, number: int) -> int:
+    return derive_seed(parameters.seed, "experiment", "sybil", protocol, identities, number)
+
+
+def _broken_row(
+    parameters: Parameters, protocol: str, k: int, runs: list[bool]
+) -> dict[str, Any]:
+    return _row(
+        f"broken_{protocol.lower()}_{k}_identities", BROKEN, f"member, {protocol}", k,
+        sum(runs), len(runs), float(can_break_agreement(parameters.honest_servers, k)),
+    )  # fmt: skip
+
+
+# The same weight as one identity and as many.
+
+
+def _work_won(parameters: Parameters, k: int, _: int) -> dict[str, Any]:
+    weight = parameters.weight_share
+    won, total = share_of_chain(k, work=weight, seed=parameters.seed)
+    return _row(f"work_{k}_identities", DECISIONS, WORK, k, won, total, weight)
+
+
+def _stake_led(parameters: Parameters, k: int, _: int) -> dict[str, Any]:
+    weight, active, n = parameters.weight_share, parameters.active_share, parameters.n_slots
+    led = slots_led(k, stake=weight, active_share=active, n_slots=n, seed=parameters.seed)
     # Of the slots that are drawn at all; two may be drawn at once.
-    expected_stake = 1.0 - (1.0 - active) ** weight
-    rows = []
-    for k in parameters.identities_in_lottery:
-        won, total = share_of_chain(k, work=weight, seed=parameters.seed)
-        rows.append(_row(f"work_{k}_identities", DECISIONS, WORK, k, won, total, weight))
-        led = slots_led(
-            k, stake=weight, active_share=active, n_slots=n, seed=parameters.seed
-        )  # fmt: skip
-        drawn = round(n * active)
-        row = _row(f"stake_{k}_identities", DECISIONS, STAKE, k, led, n, expected_stake)
-        rows.append({**row, **{name: row[name] / active for name in
-                               ("share", "low", "high", "expected")}, "attempts": drawn})
-        others = parameters.other_accounts
-        won = tickets_won(k, others=others, n_slots=n, seed=parameters.seed)
-        rows.append(_row(f"tickets_{k}_identities", DECISIONS, TICKETS, k, won, n,
-                         k / (k + others)))  # fmt: skip
-    return rows
+    expected = 1.0 - (1.0 - active) ** weight
+    row = _row(f"stake_{k}_identities", DECISIONS, STAKE, k, led, n, expected)
+    of_drawn = {name: row[name] / active for name in ("share", "low", "high", "expected")}
+    return {**row, **of_drawn, "attempts": round(n * active)}
 
 
-def _rules(parameters: Parameters) -> list[dict[str, Any]]:
-    """The same lottery, with and without a rule that says which chain counts."""
-    rows = []
-    for rule in (LONGEST, FIRST_SEEN):
-        runs = [
-            lottery_agreement(
-                has_longest_chain_rule=rule == LONGEST, n_nodes=parameters.lottery_nodes,
-                n_blocks=parameters.lottery_blocks, block_interval_s=parameters.lottery_interval_s,
-                seed=derive_seed(parameters.seed, "experiment", "lottery", number),
-            )
-            for number in range(parameters.lottery_runs)
-        ]  # fmt: skip
-        agree = sum(one.holders == one.nodes for one in runs)
-        name = "longest_chain" if rule == LONGEST else "first_seen"
-        expected = 1.0 if rule == LONGEST else float("nan")
-        rows.append(_row(f"agreement_{name}", AGREE, rule, 0, agree, len(runs), expected))
-        share, low, high = mean_interval(one.holders / one.nodes for one in runs)
-        rows.append({
+def _tickets_won(parameters: Parameters, k: int, _: int) -> dict[str, Any]:
+    others, n = parameters.other_accounts, parameters.n_slots
+    won = tickets_won(k, others=others, n_slots=n, seed=parameters.seed)
+    return _row(f"tickets_{k}_identities", DECISIONS, TICKETS, k, won, n, k / (k + others))
+
+
+# The same lottery, with and without a rule that says which chain counts.
+
+
+def _agreement(parameters: Parameters, rule: str, number: int) -> Agreement:
+    return lottery_agreement(
+        has_longest_chain_rule=rule == LONGEST, n_nodes=parameters.lottery_nodes,
+        n_blocks=parameters.lottery_blocks, block_interval_s=parameters.lottery_interval_s,
+        seed=derive_seed(parameters.seed, "experiment", "lottery", number),
+    )  # fmt: skip
+
+
+def _rule_rows(rule: str, runs: list[Agreement]) -> list[dict[str, Any]]:
+    agree = sum(one.holders == one.nodes for one in runs)
+    name = "longest_chain" if rule == LONGEST else "first_seen"
+    expected = 1.0 if rule == LONGEST else float("nan")
+    share, low, high = mean_interval(one.holders / one.nodes for one in runs)
+    return [
+        _row(f"agreement_{name}", AGREE, rule, 0, agree, len(runs), expected),
+        {
             "quantity": f"largest_group_{name}", "what": "nodes in the largest group",
             "weight": rule, "identities": 0, "share": share, "low": low, "high": high,
             "attempts": len(runs), "expected": expected,
-        })  # fmt: skip
-    return rows
+        },
+    ]  # fmt: skip
 
 
 def traced(protocol: str, parameters: Parameters, *, identities: int) -> Trace:
@@ -202,8 +225,7 @@ def traced(protocol: str, parameters: Parameters, *, identities: int) -> Trace:
     trace = Trace()
     split_decisions(
         protocol, honest=parameters.honest_servers, identities=identities,
-        seed=derive_seed(parameters.seed, "experiment", "sybil", protocol, identities, 0),
-        trace=trace,
+        seed=_cluster_seed(parameters, protocol, identities, 0), trace=trace,
     )  # fmt: skip
     return trace
 

@@ -23,7 +23,7 @@ from consensus_lab.raft.node import RaftNode
 from consensus_lab.sim.engine import Engine
 from consensus_lab.sim.faults import install, partition
 from consensus_lab.sim.links import NANOSECONDS_PER_SECOND, Link
-from consensus_lab.sim.streams import array_stream, derive_seed, stream
+from consensus_lab.sim.streams import array_stream, stream
 from consensus_lab.sim.trace import Trace
 
 PAXOS, RAFT = "Paxos", "Raft"
@@ -113,17 +113,6 @@ def _ask(engine: Engine, protocol: str, half: Iterable[NodeId], value: str) -> N
 def _value(command: Any) -> Any:
     """What a client asked for, without the request around it."""
     return command.command.value if isinstance(command, Request) else command
-
-
-def broken_runs(protocol: str, *, honest: int, identities: int, n_runs: int, seed: int) -> int:
-    """In how many of so many runs agreement is lost."""
-    return sum(
-        split_decisions(
-            protocol, honest=honest, identities=identities,
-            seed=derive_seed(seed, "experiment", "sybil", protocol, identities, number),
-        ).is_broken
-        for number in range(n_runs)
-    )  # fmt: skip
 
 
 # Lotteries by weight.

@@ -1,11 +1,27 @@
-"""Ctrl-C keeps the replicates that have ended, and says how many."""
+"""Replicates on many cores: the same bytes, nothing finished is lost, errors come back."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 
-from consensus_lab.experiments import propagation
-from consensus_lab.experiments.replicates import finished
+from consensus_lab import data, experiments
+from consensus_lab.experiments import propagation, replicates
+from consensus_lab.experiments.replicates import WorkerDied, by_setting, finished, jobs
+from consensus_lab.node import ParameterError
 
 SMALL = {"n_nodes": 20, "n_blocks": 2, "replicates": 4, "degree": 4}
+INPUT = "network/geography_regions.csv"
+
+
+def no_progress(done, total, what):
+    """Nobody looks."""
 
 
 def interrupt_at(replicate):
@@ -33,16 +49,163 @@ def test_an_interrupted_experiment_is_a_result_over_what_ended():
 
 
 def test_an_interrupt_before_the_first_replicate_ended_passes_through():
-    """There is nothing to keep."""
+    """There is nothing to keep; nor where somebody wants all or nothing."""
     with pytest.raises(KeyboardInterrupt):
-        finished(lambda replicate: replicate, 4, progress=interrupt_at(0), what="networks")
+        finished(abs, 4, progress=interrupt_at(0), what="networks")
+    with pytest.raises(KeyboardInterrupt), replicates.whole():
+        finished(abs, 4, progress=interrupt_at(2), what="networks")
 
 
-def test_progress_is_told_before_each_replicate_and_at_the_end():
+def test_an_interrupt_keeps_settings_only_if_each_has_a_replicate():
+    """Three settings of two: after the first round all have one; before, a picture would lack."""
+
+    def cut_at(wanted):
+        def progress(done, total, what):
+            if (done, total) == (wanted, 6):
+                raise KeyboardInterrupt
+
+        return by_setting([abs, float, str], 2, progress=progress, what="runs")
+
+    came, notes = cut_at(4)
+    assert came == [[0, 1], [0.0], ["0"]]
+    assert notes == ["Interrupted: 4 of 6 runs ended; all figures are of those."]
+    with pytest.raises(KeyboardInterrupt):
+        cut_at(2)
+
+
+def test_progress_is_told_before_the_first_replicate_and_after_each():
     """As (done, total, what)."""
     seen = []
-    outcomes = finished(
-        lambda replicate: replicate, 2, progress=lambda *told: seen.append(told), what="networks"
-    )
-    assert outcomes == [0, 1]
+    came = finished(abs, 2, progress=lambda *told: seen.append(told), what="networks")
+    assert came == ([0, 1], [])
     assert seen == [(0, 2, "networks"), (1, 2, "networks"), (2, 2, "networks")]
+
+
+def test_what_is_prepared_for_a_replicate_serves_all_its_settings():
+    """Functions get it instead of the number; it is made once."""
+    made = []
+
+    def prepare(replicate):
+        made.append(replicate)
+        return f"network {replicate}"
+
+    came, _ = by_setting(
+        [str.upper, len, str], [2, 2, 1], prepare=prepare, progress=no_progress, what="runs"
+    )
+    assert came == [["NETWORK 0", "NETWORK 1"], [9, 9], ["network 0"]]
+    assert made == [0, 1]
+
+
+# In processes.  Their functions have to be importable, as those of experiments are.
+
+
+def told(setting, replicate):
+    """Where it ran, what it read, and what it was given."""
+    assert data.path(INPUT).is_file()
+    return setting, replicate, os.getpid()
+
+
+def refused(replicate):
+    """The third one fails."""
+    if replicate == 2:
+        raise ParameterError("n_nodes", replicate, "something else")
+    return replicate
+
+
+def broken(replicate):
+    """The third one is a bug."""
+    return 1 / (2 - replicate)
+
+
+def killed(place, replicate):
+    """The third one kills its process: always, or with a place for a marker file once."""
+    marker = Path(place) / "marker"
+    if replicate == 2 and not (place and marker.exists()):
+        if place:
+            marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return replicate
+
+
+@pytest.mark.slow
+def test_outcomes_come_in_order_and_inputs_are_recorded_for_the_caller():
+    """From two other processes, whatever ended first."""
+    with jobs(2), data.recorded() as inputs:
+        came, notes = by_setting(
+            [partial(told, name) for name in "ab"], 20, progress=no_progress, what="runs"
+        )
+    assert [[one[:2] for one in setting] for setting in came] == [
+        [(name, replicate) for replicate in range(20)] for name in "ab"
+    ]
+    workers = {pid for setting in came for _, _, pid in setting}
+    assert os.getpid() not in workers and len(workers) <= 2
+    assert inputs == {INPUT: data.checksum(INPUT)}
+    assert not notes
+
+
+@pytest.mark.slow
+def test_an_error_comes_back_as_itself_and_names_its_replicate():
+    """From a process as from this one."""
+    for count in (1, 2):
+        with jobs(count):
+            with pytest.raises(ParameterError, match="n_nodes must be something else; got 2"):
+                finished(refused, 4, progress=no_progress, what="networks")
+            with pytest.raises(ZeroDivisionError) as caught:
+                finished(broken, 4, progress=no_progress, what="networks")
+        assert caught.value.__notes__ == ["(in replicate 2)"]
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_replaced_and_a_replicate_that_always_kills_is_named(tmp_path):
+    """As in a sweep: three tries."""
+    with jobs(2):
+        once = finished(partial(killed, str(tmp_path)), 4, progress=no_progress, what="networks")
+        assert once.outcomes == [0, 1, 2, 3]
+        assert (tmp_path / "marker").exists()
+        with pytest.raises(WorkerDied, match="replicate 2: its worker died 3 times"):
+            finished(partial(killed, ""), 4, progress=no_progress, what="networks")
+
+
+@pytest.mark.parametrize("count", [-1, 1.5, True, "2"])
+def test_a_wrong_number_of_jobs_is_refused(count):
+    """As a parameter is."""
+    with pytest.raises(ParameterError, match="jobs must be a whole number"), jobs(count):
+        pass
+
+
+def test_a_variable_bounds_the_jobs(monkeypatch):
+    """Which is how a sweep's workers, and their kernels, keep to one."""
+    monkeypatch.setenv(replicates.JOBS_MAX_VARIABLE, "1")
+    with jobs(2):
+        came, _ = finished(partial(told, "a"), 2, progress=no_progress, what="runs")
+    assert {pid for _, _, pid in came} == {os.getpid()}
+    monkeypatch.setenv(replicates.JOBS_MAX_VARIABLE, "few")
+    with pytest.raises(ParameterError, match="CONSENSUS_LAB_JOBS_MAX"):
+        finished(abs, 2, progress=no_progress, what="runs")
+
+
+# Experiments.
+
+RUNS = {
+    "propagation": SMALL,
+    "stale-rate": {**SMALL, "block_intervals_s": [30.0], "block_sizes_bytes": [1000, 10**6]},
+    "split-votes": {"n_trials": 20},
+    "sybil": {"n_runs": 2, "identities_in_cluster": [0, 2], "n_slots": 1000, "lottery_runs": 2,
+              "identities_in_lottery": [1], "lottery_nodes": 6, "lottery_blocks": 20},
+    "double-spend": {"attacker_shares": [0.3], "confirmations": [1, 2], "n_races": 100,
+                     "n_played": 3, "n_nodes": 10, "told_peers": [1]},
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RUNS)
+def test_one_process_and_two_leave_the_same_files(name, tmp_path):
+    """To the byte, the manifest too, but for the time that it took."""
+    kept = []
+    for count in (1, 2):
+        result = experiments.run(name, RUNS[name], jobs=count)
+        folder = replace(result, draw=None).save(tmp_path / str(count))
+        files = {path.name: path.read_bytes() for path in folder.iterdir()}
+        manifest = json.loads(files.pop("manifest.json"))
+        kept.append((files, {**manifest, "wall_s": None}))
+    assert kept[0] == kept[1]

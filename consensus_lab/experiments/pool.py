@@ -9,18 +9,56 @@ when that fails too.  A task that merely raises is not tried again: it would rai
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 from typing import Any, Generic, NamedTuple, TypeVar
 
 TRIES_MAX = 3
-_STOP_AGAIN_S = 0.2
-_STOP_S = 15.0
+STOP_S = 15.0
 """Workers have this long to leave, with their kernels, before they are killed."""
+_STOP_AGAIN_S = 0.2
 
 Task = TypeVar("Task")
+
+
+def cores() -> int:
+    """How many this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def processes(
+    count: int, *, begin: Callable[..., None], given: tuple[Any, ...], preload: Sequence[str]
+) -> Executor:
+    """Workers forked from a clean process that has imported what they need.
+
+    Not from this one, whose threads (a kernel's, a library's) would not be there after a fork.
+
+    Parameters
+    ----------
+    count : int
+    begin : callable (*given)
+        What a worker does first.
+    given : tuple
+    preload : sequence of str
+        Modules; heeded where no worker has been started from this process before.
+    """
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context = multiprocessing.get_context(method)
+    if method == "forkserver":
+        context.set_forkserver_preload(list(preload))
+    return ProcessPoolExecutor(count, mp_context=context, initializer=begin, initargs=given)
 
 
 class Lost(NamedTuple):
@@ -65,17 +103,17 @@ class Pool:
         """Let the workers leave; all tasks are done."""
         self._executor.shutdown(wait=True)
 
-    def stop(self) -> None:
+    def stop(self, *, within_s: float = STOP_S) -> None:
         """End the workers now: what they are doing is dropped."""
-        processes = list((getattr(self._executor, "_processes", None) or {}).values())
+        workers = list((getattr(self._executor, "_processes", None) or {}).values())
         self._executor.shutdown(wait=False, cancel_futures=True)
-        end = time.monotonic() + _STOP_S
-        while any(process.is_alive() for process in processes) and time.monotonic() < end:
+        end = time.monotonic() + within_s
+        while any(process.is_alive() for process in workers) and time.monotonic() < end:
             # More than once: a notebook's client takes the first one to stop its kernel.
-            for process in processes:
+            for process in workers:
                 process.terminate()
             time.sleep(_STOP_AGAIN_S)
-        for process in processes:
+        for process in workers:
             process.kill()
 
 
