@@ -1,4 +1,4 @@
-"""How the gossip path is compiled: three decorators, and why they are set as they are.
+"""How the gossip path is compiled: steps, and the loops made of them, which Python calls.
 
 The functions of this folder get their arrays bundled in named tuples.  Numba counts references
 to every array it takes out of such a bundle, with atomic instructions, which made an event four
@@ -7,44 +7,131 @@ without the runtime that counts (`_nrt=False`), and they are inlined into the on
 (`forceinline`), because handing the bundles from call to call copies a kilobyte each time.  Both
 are measured in `benchmarks/README-gossip.md`.
 
-Machine code is cached between processes, but Numba looks for changes only in the file of the
-function that it loads, not in those that it calls.  So only the loops that Python calls are
-cached (`cached`), and each takes a digest of its sources from an enclosing function: the values of
-such variables are part of the cache's key, so a change in any of the sources compiles anew.
+Code that allocates nothing needs nothing of Numba when it runs either: it is a function of
+numbers and addresses.  So a loop is compiled by Numba once, its machine code is kept
+(`machine_code`), and later processes do not import Numba, which would cost them half a second:
+they load the code and call it.  What they pass is what Numba's own calls pass, an array being
+spread into its parts; `machine_code` compares that with the code when it is compiled.
 """
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from numba import njit
+import numpy
 
-_all: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
+from consensus_lab.gossip import machine_code
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_COMPILER = ("gossip/compiled.py", "gossip/machine_code.py")
 # Without the wrappers that would let Python call each of them, compiling takes 12 s, not 19 s.
-_inner: dict[str, Any] = {**_all, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-
-inlined: Any = njit(**_inner, forceinline=True)
-"""A step of a loop."""
-
-compiled: Any = njit(**_inner)
-"""A function of its own, for what happens rarely."""
-
-cached: Any = njit(**_all, cache=True)
-"""A loop that Python calls; it must use the `digest_of` its sources as a closure variable."""
+_OPTIONS: dict[str, Any] = {
+    "error_model": "numpy", "_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True,
+}  # fmt: skip
 
 
-def digest_of(*names: str) -> int:
-    """A negative number from the text of files, named from the package's folder.
+class Step:
+    """A function that Numba compiles when it compiles the first loop that calls it.
 
     Parameters
     ----------
-    *names : str
-        Every file whose code or constants are compiled into the loop; this one always counts.
+    function : callable
+    **options
+        Of `numba.njit`, besides those that all have.
     """
-    package = Path(__file__).resolve().parent.parent
-    digest = hashlib.sha256()
-    for name in sorted({*names, "gossip/compiled.py"}):
-        digest.update((package / name).read_bytes())
-    return -1 - int.from_bytes(digest.digest()[:6], "big")
+
+    def __init__(self, function: Callable[..., Any], **options: Any) -> None:
+        self.function = function
+        self.options = options
+
+    @property
+    def _numba_type_(self) -> Any:
+        """What Numba asks a value for that it does not know: the compiled function's type."""
+        return self._dispatcher._numba_type_
+
+    @cached_property
+    def _dispatcher(self) -> Any:
+        from numba import njit
+
+        return njit(**_OPTIONS, **self.options)(self.function)
+
+
+inlined: Any = partial(Step, forceinline=True)
+"""A step of a loop."""
+
+compiled: Any = Step
+"""A function of its own, for what happens rarely."""
+
+
+class Loop:
+    """A compiled function that Python calls; it returns an integer.
+
+    Its arguments are integers, arrays in C order, and named tuples of these.
+
+    Parameters
+    ----------
+    function : callable
+    sources : iterable of str
+        Every file whose code or constants are compiled into it, named from the package's folder.
+        A change in any of them compiles anew.
+    """
+
+    def __init__(self, function: Callable[..., int], sources: Iterable[str]) -> None:
+        self.function = function
+        self.sources = sorted({*sources, *_COMPILER})
+        self._entries: dict[str, machine_code.Entry] = {}
+
+    def __call__(self, *arguments: Any) -> int:
+        form = ",".join(map(_form, arguments))
+        if form not in self._entries:
+            name = f"{self.function.__module__}.{self.function.__name__}"
+            key = hashlib.sha256("\n".join([name, form, self._digest]).encode()).hexdigest()
+            count = sum(1 for _ in _spread(arguments))
+            code = partial(machine_code.compile_loop, self.function, _OPTIONS, arguments, count)
+            self._entries[form] = machine_code.entry(name, key, code, count)
+        returned, raised = ctypes.c_int64(), ctypes.c_void_p()
+        where = ctypes.byref(returned), ctypes.byref(raised)
+        failed = self._entries[form](*where, *_spread(arguments))
+        assert not failed, f"compiled code of {self.function.__module__} raised"
+        return returned.value
+
+    @cached_property
+    def _digest(self) -> str:
+        digest = hashlib.sha256()
+        for name in self.sources:
+            digest.update((_PACKAGE / name).read_bytes())
+        return digest.hexdigest()
+
+
+def loop(*sources: str) -> Callable[[Callable[..., int]], Loop]:
+    """Decorate a function to be a `Loop` of those sources."""
+    return lambda function: Loop(function, sources)
+
+
+def _form(argument: Any) -> str:
+    """What of an argument decides which code is right for it."""
+    if isinstance(argument, numpy.ndarray):
+        assert argument.flags.c_contiguous, "compiled code takes arrays in C order"
+        return f"{argument.dtype.str}{argument.ndim}{'w' if argument.flags.writeable else 'r'}"
+    if isinstance(argument, tuple):
+        return f"{type(argument).__name__}({','.join(map(_form, argument))})"
+    assert type(argument) in (int, numpy.int64, numpy.uint64), "compiled code takes integers"
+    return "u" if type(argument) is numpy.uint64 else "i"
+
+
+def _spread(arguments: Iterable[Any]) -> Iterator[int]:
+    """The numbers that stand for the arguments in a call of Numba's code."""
+    for argument in arguments:
+        if isinstance(argument, numpy.ndarray):
+            # No owner to count references for, no parent; then what it takes to find an element.
+            yield from (0, 0, argument.size, argument.itemsize, argument.ctypes.data)
+            yield from (*argument.shape, *argument.strides)
+        elif isinstance(argument, tuple):
+            yield from _spread(argument)
+        else:
+            yield int(argument)

@@ -17,7 +17,7 @@ Everything here is integer arithmetic; times are nanoseconds.
 from __future__ import annotations
 
 from consensus_lab.gossip.blocks import accept, complete, send_on
-from consensus_lab.gossip.compiled import cached, compiled, digest_of, inlined
+from consensus_lab.gossip.compiled import compiled, inlined, loop
 from consensus_lab.gossip.connections import catch_up, change, is_off, most_pushes
 from consensus_lab.gossip.draws import lacks_transactions
 from consensus_lab.gossip.gateways import order
@@ -253,83 +253,70 @@ def is_under_way(state, block):
     return row[TIPS] > 0 and row[ACCEPTED_BY] < len(state.node)
 
 
-def _compile_run(source_digest):
-    """The loop, with the digest of all sources as part of its cache's key."""
-
-    @cached
-    def run(state, wheel, budget):
-        """Handle events and find blocks until done, the budget is spent, or memory is short."""
-        if budget == source_digest:
-            return PAUSED
-        control, active, progress = wheel.control, wheel.active, state.progress
-        links = most_links(state)
-        # What one event can push: announcements, orphans, requests, orders to a pool's gateways.
-        room = len(wheel.pool) - 2 * links - len(state.orphan) - 2 * len(state.gateway) - 8
-        room -= len(state.slot_block)
-        n_blocks = len(state.block) - 1
-        while True:
-            found = progress[FOUND]
-            next_found = state.block[found + 1, FOUND_NS] if found < n_blocks else NEVER
-            change_ns = next_change_ns(state)
-            stop_ns = min(next_found, change_ns)
-            while control[LOW] < control[HIGH] or advance(wheel, stop_ns):
-                time = active[control[LOW], TIME]
-                if time >= stop_ns:
-                    break
-                if waiting(wheel) > room - progress[BRANCH_MAX] * links:
-                    return NEEDS_EVENTS
-                if progress[ORPHAN_COUNT] == len(state.orphan):
-                    return NEEDS_ORPHANS
-                if budget <= 0:
-                    return PAUSED
-                budget -= 1
-                what = active[control[LOW], WHAT]
-                control[LOW] += 1
-                progress[EVENTS] += 1
-                handle(state, wheel, time, what)
-                progress[NOW] = time
-            if stop_ns == NEVER:
-                return DONE
-            if change_ns == stop_ns:
-                if waiting(wheel) + most_pushes(state, links) > room:
-                    return NEEDS_EVENTS
-                progress[NOW] = change_ns
-                change(state, wheel, change_ns)
-                continue
-            if is_off(state, state.block[found + 1, MINER]):
-                progress[FOUND] = found + 1
-                progress[NOW] = next_found
-                continue
+@loop(
+    "gossip/kernel.py",
+    "gossip/blocks.py",
+    "gossip/wire.py",
+    "gossip/nodes.py",
+    "gossip/draws.py",
+    "gossip/chance.py",
+    "gossip/connections.py",
+    "gossip/timeline.py",
+    "gossip/gateways.py",
+    "gossip/withholding.py",
+    "nakamoto/relay_withholding.py",
+    "gossip/wheel.py",
+    "gossip/state.py",
+    "nakamoto/relay_messages.py",
+    "nakamoto/relay_options.py",
+    "sim/links.py",
+)
+def run(state, wheel, budget):
+    """Handle events and find blocks until done, the budget is spent, or memory is short."""
+    control, active, progress = wheel.control, wheel.active, state.progress
+    links = most_links(state)
+    # What one event can push: announcements, orphans, requests, orders to a pool's gateways.
+    room = len(wheel.pool) - 2 * links - len(state.orphan) - 2 * len(state.gateway) - 8
+    room -= len(state.slot_block)
+    n_blocks = len(state.block) - 1
+    while True:
+        found = progress[FOUND]
+        next_found = state.block[found + 1, FOUND_NS] if found < n_blocks else NEVER
+        change_ns = next_change_ns(state)
+        stop_ns = min(next_found, change_ns)
+        while control[LOW] < control[HIGH] or advance(wheel, stop_ns):
+            time = active[control[LOW], TIME]
+            if time >= stop_ns:
+                break
             if waiting(wheel) > room - progress[BRANCH_MAX] * links:
                 return NEEDS_EVENTS
-            slot = take_slot(state)
-            if slot < 0:
-                return NEEDS_SLOTS
+            if progress[ORPHAN_COUNT] == len(state.orphan):
+                return NEEDS_ORPHANS
+            if budget <= 0:
+                return PAUSED
+            budget -= 1
+            what = active[control[LOW], WHAT]
+            control[LOW] += 1
+            progress[EVENTS] += 1
+            handle(state, wheel, time, what)
+            progress[NOW] = time
+        if stop_ns == NEVER:
+            return DONE
+        if change_ns == stop_ns:
+            if waiting(wheel) + most_pushes(state, links) > room:
+                return NEEDS_EVENTS
+            progress[NOW] = change_ns
+            change(state, wheel, change_ns)
+            continue
+        if is_off(state, state.block[found + 1, MINER]):
             progress[FOUND] = found + 1
             progress[NOW] = next_found
-            find(state, wheel, found + 1, slot)
-
-    return run
-
-
-run = _compile_run(
-    digest_of(
-        "gossip/kernel.py",
-        "gossip/blocks.py",
-        "gossip/wire.py",
-        "gossip/nodes.py",
-        "gossip/draws.py",
-        "gossip/chance.py",
-        "gossip/connections.py",
-        "gossip/timeline.py",
-        "gossip/gateways.py",
-        "gossip/withholding.py",
-        "nakamoto/relay_withholding.py",
-        "gossip/wheel.py",
-        "gossip/state.py",
-        "nakamoto/relay_messages.py",
-        "nakamoto/relay_options.py",
-        "sim/links.py",
-    )
-)
-"""Handle events and find blocks until done, the budget is spent, or memory is short."""
+            continue
+        if waiting(wheel) > room - progress[BRANCH_MAX] * links:
+            return NEEDS_EVENTS
+        slot = take_slot(state)
+        if slot < 0:
+            return NEEDS_SLOTS
+        progress[FOUND] = found + 1
+        progress[NOW] = next_found
+        find(state, wheel, found + 1, slot)

@@ -23,7 +23,7 @@ import numpy
 
 from consensus_lab.gossip import withheld_race
 from consensus_lab.gossip.chance import chance_threshold
-from consensus_lab.gossip.compiled import cached, digest_of
+from consensus_lab.gossip.compiled import loop
 from consensus_lab.gossip.mining import TIME_NS_MAX
 from consensus_lab.gossip.race import races_joined
 from consensus_lab.nakamoto.relay_withholding import Strategy
@@ -168,7 +168,7 @@ def withheld_race_of_schedule(
         control=numpy.zeros(2, numpy.int64),
         key=numpy.uint64(derive_seed(seed, "pools", "gamma") & U64),
         threshold=numpy.uint64(chance_threshold(0.0 if gamma is None else gamma)),
-        has_gamma=gamma is not None,
+        has_gamma=int(gamma is not None),
     )
     if not withheld_race.run(table, 1):
         raise _too_fast(withheld_race.WINDOW, "blocks on a branch")
@@ -226,65 +226,55 @@ def _miners(weights: numpy.ndarray, drawn: numpy.ndarray) -> numpy.ndarray:
     return pools
 
 
-def _compile_run(source_digest):
-    """The loop, with the digest of all sources as part of its cache's key."""
-
-    @cached
-    def run(longest_ns, found_ns, miner, delay_ns, parent, height, stale, open_block, accepted_ns):
-        """All blocks in order; 0, or -1 when too many are open."""
-        if longest_ns == source_digest:
-            return -1
-        settled, count, reached_ns = 0, 0, 0
-        for i in range(len(found_ns)):
-            now, pool, block = found_ns[i], miner[i], i + 1
-            if count > 0 and reached_ns <= now:
-                # Everything has reached everyone: is one block strictly the highest?
-                best = open_block[count - 1]
-                is_alone = True
-                for k in range(count - 1):
-                    if height[open_block[k]] > height[best]:
-                        best = open_block[k]
-                for k in range(count):
-                    if height[open_block[k]] == height[best] and open_block[k] != best:
-                        is_alone = False
-                if is_alone:
-                    settled, count = best, 0
-            tip, tip_ns = settled, -1
+@loop("gossip/pool_race.py")
+def _run(longest_ns, found_ns, miner, delay_ns, parent, height, stale, open_block, accepted_ns):
+    """All blocks in order; 0, or -1 when too many are open."""
+    settled, count, reached_ns = 0, 0, 0
+    for i in range(len(found_ns)):
+        now, pool, block = found_ns[i], miner[i], i + 1
+        if count > 0 and reached_ns <= now:
+            # Everything has reached everyone: is one block strictly the highest?
+            best = open_block[count - 1]
+            is_alone = True
+            for k in range(count - 1):
+                if height[open_block[k]] > height[best]:
+                    best = open_block[k]
             for k in range(count):
-                other = open_block[k]
-                source = miner[other - 1]
-                arrives = found_ns[other - 1]
-                if source != pool:
-                    arrives += delay_ns[source, pool]
-                for j in range(k - 1, -1, -1):
-                    if open_block[j] == parent[other]:
-                        arrives = max(arrives, accepted_ns[j])
-                        break
-                accepted_ns[k] = arrives
-                if arrives <= now and (
-                    height[other] > height[tip]
-                    or (height[other] == height[tip] and arrives < tip_ns)
-                ):
-                    tip, tip_ns = other, arrives
-            parent[block] = tip
-            height[block] = height[tip] + 1
-            if count == len(open_block):
-                return -1
-            open_block[count] = block
-            count += 1
-            reached_ns = now + longest_ns
-        best = 0
-        for block in range(len(parent)):
-            if height[block] > height[best]:
-                best = block
-        for block in range(len(parent) - 1, 0, -1):
-            if block == best:
-                best = parent[best]
-            else:
-                stale[miner[block - 1]] += 1
-        return 0
-
-    return run
-
-
-_run = _compile_run(digest_of("gossip/pool_race.py"))
+                if height[open_block[k]] == height[best] and open_block[k] != best:
+                    is_alone = False
+            if is_alone:
+                settled, count = best, 0
+        tip, tip_ns = settled, -1
+        for k in range(count):
+            other = open_block[k]
+            source = miner[other - 1]
+            arrives = found_ns[other - 1]
+            if source != pool:
+                arrives += delay_ns[source, pool]
+            for j in range(k - 1, -1, -1):
+                if open_block[j] == parent[other]:
+                    arrives = max(arrives, accepted_ns[j])
+                    break
+            accepted_ns[k] = arrives
+            if arrives <= now and (
+                height[other] > height[tip]
+                or (height[other] == height[tip] and arrives < tip_ns)
+            ):
+                tip, tip_ns = other, arrives
+        parent[block] = tip
+        height[block] = height[tip] + 1
+        if count == len(open_block):
+            return -1
+        open_block[count] = block
+        count += 1
+        reached_ns = now + longest_ns
+    best = 0
+    for block in range(len(parent)):
+        if height[block] > height[best]:
+            best = block
+    for block in range(len(parent) - 1, 0, -1):
+        if block == best:
+            best = parent[best]
+        else:
+            stale[miner[block - 1]] += 1
+    return 0

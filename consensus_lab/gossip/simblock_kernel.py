@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy
 
-from consensus_lab.gossip.compiled import cached, compiled, digest_of, inlined
+from consensus_lab.gossip.compiled import compiled, inlined, loop
 from consensus_lab.gossip.draws import mix64
 from consensus_lab.gossip.wheel import HIGH, LOW, TIME, WHAT, advance, push, waiting
 
@@ -291,53 +291,42 @@ def finish(a):
             close(a, a.slot_block[slot], slot)
 
 
-def _compile_run(source_digest):
-    """The loop, with the digest of all sources as part of its cache's key."""
-
-    @cached
-    def run(a, wheel, regions, budget):
-        """Handle events and find blocks until the end height, or until something is needed."""
-        if budget == source_digest:
-            return PAUSED
-        control, active, progress = wheel.control, wheel.active, a.progress
-        most = 0
-        for v in range(len(a.node)):
-            most = max(most, a.offset[v + 1] - a.offset[v])
-        room = len(wheel.pool) - most - 4
-        while True:
-            found = progress[FOUND]
-            if found == len(a.block):
-                return NEEDS_BLOCKS
-            next_found = a.block[found, FOUND_MS]
-            while control[LOW] < control[HIGH] or advance(wheel, next_found):
-                now = active[control[LOW], TIME]
-                if now >= next_found:
-                    break
-                if waiting(wheel) > room:
-                    return NEEDS_EVENTS
-                if budget <= 0:
-                    return PAUSED
-                budget -= 1
-                what = active[control[LOW], WHAT]
-                control[LOW] += 1
-                progress[EVENTS] += 1
-                handle(a, wheel, regions, now, what)
+@loop("gossip/simblock_kernel.py", "gossip/draws.py", "gossip/wheel.py")
+def run(a, wheel, regions, budget):
+    """Handle events and find blocks until the end height, or until something is needed."""
+    control, active, progress = wheel.control, wheel.active, a.progress
+    most = 0
+    for v in range(len(a.node)):
+        most = max(most, a.offset[v + 1] - a.offset[v])
+    room = len(wheel.pool) - most - 4
+    while True:
+        found = progress[FOUND]
+        if found == len(a.block):
+            return NEEDS_BLOCKS
+        next_found = a.block[found, FOUND_MS]
+        while control[LOW] < control[HIGH] or advance(wheel, next_found):
+            now = active[control[LOW], TIME]
+            if now >= next_found:
+                break
             if waiting(wheel) > room:
                 return NEEDS_EVENTS
-            tip = a.node[a.block[found, MINER], TIP]
-            if tip >= 0 and a.block[tip, HEIGHT] == a.end_height:
-                finish(a)
-                return DONE
-            slot = take_slot(a)
-            if slot < 0:
-                return NEEDS_SLOTS
-            progress[FOUND] = found + 1
-            # A node that has no block yet does not mine: its turn is void (thinning).
-            if tip >= 0 or found == 0:
-                find(a, wheel, regions, found, slot, tip)
-
-    return run
-
-
-run = _compile_run(digest_of("gossip/simblock_kernel.py", "gossip/draws.py", "gossip/wheel.py"))
-"""Handle events and find blocks until the end height, or until something is needed."""
+            if budget <= 0:
+                return PAUSED
+            budget -= 1
+            what = active[control[LOW], WHAT]
+            control[LOW] += 1
+            progress[EVENTS] += 1
+            handle(a, wheel, regions, now, what)
+        if waiting(wheel) > room:
+            return NEEDS_EVENTS
+        tip = a.node[a.block[found, MINER], TIP]
+        if tip >= 0 and a.block[tip, HEIGHT] == a.end_height:
+            finish(a)
+            return DONE
+        slot = take_slot(a)
+        if slot < 0:
+            return NEEDS_SLOTS
+        progress[FOUND] = found + 1
+        # A node that has no block yet does not mine: its turn is void (thinning).
+        if tip >= 0 or found == 0:
+            find(a, wheel, regions, found, slot, tip)

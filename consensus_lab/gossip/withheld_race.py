@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy
 
-from consensus_lab.gossip.compiled import cached, compiled, digest_of, inlined
+from consensus_lab.gossip.compiled import compiled, inlined, loop
 from consensus_lab.gossip.draws import lacks_transactions
 from consensus_lab.nakamoto.relay_withholding import (
     ACTIVE,
@@ -65,7 +65,7 @@ class Table(NamedTuple):
     control : int64, 2
     key, threshold : uint64
         Of the draw of gamma.
-    has_gamma : bool
+    has_gamma : int
     """
 
     found_ns: numpy.ndarray
@@ -81,7 +81,7 @@ class Table(NamedTuple):
     control: numpy.ndarray
     key: numpy.uint64
     threshold: numpy.uint64
-    has_gamma: bool
+    has_gamma: int
 
 
 @compiled
@@ -198,36 +198,19 @@ def find(table, block):
     return act(table, now, pool)
 
 
-def _compile_run(source_digest):
-    """The loop, with the digest of all sources as part of its cache's key."""
-
-    @cached
-    def run(table, first):
-        """All blocks in order; False when too many blocks are open."""
-        if first == source_digest:
-            return False
-        queue, control = table.queue, table.control
-        for block in range(first, len(table.parent)):
-            now = table.found_ns[block - 1]
-            # An acceptance at the moment of a discovery comes before it.
-            while control[0] < control[1] and queue[control[0], TIME] <= now:
-                time = queue[control[0], TIME]
-                pool, other = queue[control[0], WHERE], queue[control[0], BLOCK]
-                control[0] += 1
-                if not hear(table, time, pool, other):
-                    return False
-            if not find(table, block):
-                return False
-        return True
-
-    return run
-
-
-run = _compile_run(
-    digest_of(
-        "gossip/withheld_race.py",
-        "gossip/draws.py",
-        "nakamoto/relay_withholding.py",
-    )
-)
-"""All blocks in order; False when too many blocks are open."""
+@loop("gossip/withheld_race.py", "gossip/draws.py", "nakamoto/relay_withholding.py")
+def run(table, first):
+    """All blocks in order; 0 when too many blocks are open."""
+    queue, control = table.queue, table.control
+    for block in range(first, len(table.parent)):
+        now = table.found_ns[block - 1]
+        # An acceptance at the moment of a discovery comes before it.
+        while control[0] < control[1] and queue[control[0], TIME] <= now:
+            time = queue[control[0], TIME]
+            pool, other = queue[control[0], WHERE], queue[control[0], BLOCK]
+            control[0] += 1
+            if not hear(table, time, pool, other):
+                return 0
+        if not find(table, block):
+            return 0
+    return 1
