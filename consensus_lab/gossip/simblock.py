@@ -125,8 +125,8 @@ def simulate(settings: Settings, *, seed: int = 0) -> Outcome:
     settings : Settings
     seed : int
     """
-    if settings.n_nodes < 2:
-        raise ParameterError("n_nodes", settings.n_nodes, "at least 2")
+    if not 2 <= settings.n_nodes <= names.SOURCE_MASK:
+        raise ParameterError("n_nodes", settings.n_nodes, f"from 2 to {names.SOURCE_MASK}")
     if settings.end_height < 1:
         raise ParameterError("end_height", settings.end_height, "at least 1")
     arrays, n_regions = _arrays(settings, seed)
@@ -170,17 +170,39 @@ def _links(settings: Settings, seed: int) -> tuple[numpy.ndarray, numpy.ndarray]
     for _ in range(LINK_DRAWS_MAX):
         target = generator.integers(n, size=len(source))
         link = numpy.minimum(source, target) * n + numpy.maximum(source, target)
-        fresh = (source != target) & ~numpy.isin(link, links)
-        first = numpy.zeros(len(link), bool)
-        first[numpy.unique(link, return_index=True)[1]] = True
-        links = numpy.concatenate([links, link[fresh & first]])
-        source = source[~(fresh & first)]
+        value, place = _first_places(link)
+        is_new = source[place] != target[place]
+        if len(links):
+            known = links[numpy.minimum(numpy.searchsorted(links, value), len(links) - 1)]
+            is_new &= known != value
+        links = _merged(links, value[is_new])
+        source = numpy.delete(source, place[is_new])
         if not len(source) or len(links) == n * (n - 1) // 2:
             break
-    ends = numpy.stack([links // n, links % n])
-    both = numpy.sort(numpy.concatenate([ends[0] * n + ends[1], ends[1] * n + ends[0]]))
+    low, high = numpy.divmod(links, n)
+    both = _merged(links, numpy.sort(high * n + low))
     offset = numpy.concatenate([[0], numpy.cumsum(numpy.bincount(both // n, minlength=n))])
     return offset.astype(numpy.int64), (both % n).astype(numpy.int32)
+
+
+def _first_places(values: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """The different values, ascending, and where each occurs first.
+
+    As `numpy.unique`, for values below 2**40 of which there are at most 2**23: value and place
+    are one integer, and plain integers are sorted several times faster than places.
+    """
+    bits = len(values).bit_length()
+    assert bits <= 23, "too many links"
+    ordered = numpy.sort(values << bits | numpy.arange(len(values)))
+    value = ordered >> bits
+    is_first = numpy.diff(value, prepend=-1) != 0
+    return value[is_first], ordered[is_first] & (1 << bits) - 1
+
+
+def _merged(one: numpy.ndarray, other: numpy.ndarray) -> numpy.ndarray:
+    """Two ascending arrays as one: a stable sort finds the two runs and merges them."""
+    merged: numpy.ndarray = numpy.sort(numpy.concatenate([one, other]), kind="stable")
+    return merged
 
 
 def _nodes(settings: Settings, regions: Sequence[str], seed: int) -> numpy.ndarray:
@@ -210,6 +232,7 @@ def _arrays(settings: Settings, seed: int) -> tuple[Arrays, int]:
     place = geography(f"simblock_{settings.year}")
     n, size = settings.n_nodes, len(place.regions)
     offset, neighbour = _links(settings, seed)
+    node = _nodes(settings, place.regions, seed)
     cell, law, least = _latency_tables(numpy.array(place.latency_s).ravel() * 1e3)
     bits_per_ms = 8 * numpy.minimum.outer(
         numpy.array(place.upload_bytes_per_s), numpy.array(place.download_bytes_per_s)
@@ -223,10 +246,9 @@ def _arrays(settings: Settings, seed: int) -> tuple[Arrays, int]:
     queue[:, 1] = numpy.arange(1, capacity + 1)
     arrays = Arrays(
         offset=offset,
-        neighbour=neighbour,
-        node=_nodes(settings, place.regions, seed),
-        heard=numpy.zeros((4, n), numpy.int64),
-        had=numpy.zeros((4, n), numpy.int32),
+        neighbour=neighbour | node[neighbour, names.REGION] << names.SOURCE_BITS,
+        node=node,
+        heard=numpy.zeros((4, n), numpy.int32),
         slot_block=numpy.full(4, -1, numpy.int64),
         block=numpy.zeros((0, 9), numpy.int64),
         progress=progress,
@@ -308,7 +330,6 @@ def _with_more_blocks(arrays: Arrays, settings: Settings, seed: int) -> Arrays:
 def _with_more_slots(arrays: Arrays) -> Arrays:
     return arrays._replace(
         heard=numpy.concatenate([arrays.heard, arrays.heard]),
-        had=numpy.concatenate([arrays.had, arrays.had]),
         slot_block=numpy.concatenate([arrays.slot_block, numpy.full_like(arrays.slot_block, -1)]),
     )
 

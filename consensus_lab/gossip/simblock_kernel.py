@@ -2,7 +2,7 @@
 
 Theory of operation.  See `simblock` for the model.  The event queue is the gossip path's timing
 wheel with buckets of one millisecond, so nothing is ever sorted.  Latencies are drawn per message
-from a Pareto law rounded to milliseconds: the law is cut into 4096 cells of equal chance, nearly
+from a Pareto law rounded to milliseconds: the law is cut into 1024 cells of equal chance, nearly
 all of which round to one value that is looked up; the few cells in which the value changes are
 computed, so the draw is exact.  A message that could not be the first of its block to reach a
 node has no effect, and is not drawn at all: `heard` keeps the earliest arrival so far, and no
@@ -38,9 +38,11 @@ PARENT, HEIGHT, FOUND_MS, MINER, SLOT, REACHED, PENDING, NEXT_REACH, DELAY_SUM_M
 # Rows of `progress`.
 FOUND, RANDOM, QUEUE_FREE, DELIVERIES, EVENTS, LAST = range(6)
 
-UNHEARD, TAKEN = 1 << 62, -1
+# What `heard` holds, in ms since the block was found: when the first announcement arrives, or that
+# it has been taken, or below that, negative, how long it took until the node had the block.
+UNHEARD, TAKEN, HAD = (1 << 31) - 1, -1, -2
 DONE, PAUSED, NEEDS_EVENTS, NEEDS_SLOTS, NEEDS_BLOCKS = range(5)
-CELL_BITS = 12
+CELL_BITS = 10
 CELLS = 1 << CELL_BITS
 MIXED_CELL = -1
 
@@ -53,15 +55,14 @@ class Arrays(NamedTuple):
     """Everything but the event queue; times in milliseconds."""
 
     offset: numpy.ndarray  # int64, n + 1
-    neighbour: numpy.ndarray  # int32, links
+    neighbour: numpy.ndarray  # int32, links: the node, and its region above SOURCE_BITS
     node: numpy.ndarray  # int32, (n, 8)
-    heard: numpy.ndarray  # int64, (slots, n): earliest inv under way, or TAKEN
-    had: numpy.ndarray  # int32, (slots, n): delay until the node had the block, -1 for not yet
+    heard: numpy.ndarray  # int32, (slots, n): earliest inv under way, or how far the node is
     slot_block: numpy.ndarray  # int64, slots
     block: numpy.ndarray  # int64, (blocks, 9)
     progress: numpy.ndarray  # int64
     queue: numpy.ndarray  # int64, (capacity, 2): event to send, next
-    latency_cell: numpy.ndarray  # int16, (regions * regions, 4096)
+    latency_cell: numpy.ndarray  # int16, (regions * regions, 1024)
     latency_law: numpy.ndarray  # float64, (regions * regions, 2): scale in ms, 1 / shape
     latency_least: numpy.ndarray  # int32, regions * regions
     transfer_ms: numpy.ndarray  # int32, (regions * regions, 2): whole block, compact block
@@ -114,11 +115,11 @@ def handle(a, wheel, regions, now, what):
     kind = what >> KIND_SHIFT
     slot = (what >> SLOT_SHIFT) & SLOT_MASK
     source = (what >> LINK_BITS) & SOURCE_MASK
-    receiver = a.neighbour[what & LINK_MASK]
+    receiver = a.neighbour[what & LINK_MASK] & SOURCE_MASK
     block = a.slot_block[slot]
     a.block[block, PENDING] -= 1
     if kind == INV:
-        if a.heard[slot, receiver] == now:
+        if a.heard[slot, receiver] == now - a.block[block, FOUND_MS]:
             a.heard[slot, receiver] = TAKEN
             if is_wanted(a, block, receiver):
                 delay = latency(a, pair_of(a, receiver, source, regions)) + a.overhead_ms
@@ -183,7 +184,7 @@ def send_next(a, wheel, regions, now, source):
     if following < 0:
         a.node[source, QUEUE_TAIL] = -1
     a.node[source, IS_BUSY] = 1
-    receiver = a.neighbour[what & LINK_MASK]
+    receiver = a.neighbour[what & LINK_MASK] & SOURCE_MASK
     pair = pair_of(a, source, receiver, regions)
     kind = ARRIVED
     if what >> KIND_SHIFT == GETTXN:
@@ -214,16 +215,18 @@ def announce(a, wheel, regions, now, block, slot, node):
     """An inv to every neighbour; only one that may be the first is drawn and becomes an event."""
     route = INV << KIND_SHIFT | slot << SLOT_SHIFT | node << LINK_BITS
     row = a.node[node, REGION] * regions
-    ready = now + a.overhead_ms
+    found = a.block[block, FOUND_MS]
+    ready = now - found + a.overhead_ms
     pushed = 0
     for link in range(a.offset[node], a.offset[node + 1]):
-        neighbour = a.neighbour[link]
-        pair = row + a.node[neighbour, REGION]
+        # The region stands beside the neighbour: no other memory of it is read but `heard`.
+        neighbour = a.neighbour[link] & SOURCE_MASK
+        pair = row + (a.neighbour[link] >> SOURCE_BITS)
         if ready + a.latency_least[pair] < a.heard[slot, neighbour]:
             arrives = ready + latency(a, pair)
             if arrives < a.heard[slot, neighbour]:
                 a.heard[slot, neighbour] = arrives
-                push(wheel, arrives, route | link)
+                push(wheel, found + arrives, route | link)
                 pushed += 1
     a.block[block, PENDING] += pushed
 
@@ -232,7 +235,7 @@ def announce(a, wheel, regions, now, block, slot, node):
 def record(a, now, block, slot, node):
     """Note when the node had the block."""
     delay = now - a.block[block, FOUND_MS]
-    a.had[slot, node] = delay
+    a.heard[slot, node] = HAD - delay
     a.progress[DELIVERIES] += 1
     a.block[block, DELAY_SUM_MS] += delay
     count = a.block[block, REACHED] + 1
@@ -253,10 +256,7 @@ def find(a, wheel, regions, block, slot, tip):
     row[SLOT] = slot
     a.slot_block[slot] = block
     a.heard[slot, :] = UNHEARD
-    a.had[slot, :] = -1
-    miner = row[MINER]
-    a.heard[slot, miner] = TAKEN
-    receive(a, wheel, regions, row[FOUND_MS], block, slot, miner)
+    receive(a, wheel, regions, row[FOUND_MS], block, slot, row[MINER])
 
 
 @compiled
@@ -278,8 +278,8 @@ def close(a, block, slot):
     if a.block[block, REACHED] >= a.reach_least and a.block[block, HEIGHT] >= 1:
         last = len(a.histogram) - 1
         for node in range(len(a.node)):
-            if a.had[slot, node] >= 0:
-                a.histogram[min(a.had[slot, node], last)] += 1
+            if a.heard[slot, node] <= HAD:
+                a.histogram[min(HAD - a.heard[slot, node], last)] += 1
     a.slot_block[slot] = -1
 
 

@@ -100,6 +100,7 @@ def test_few_nodes_are_all_linked():
     ("settings", "parameter"),
     [
         (Settings(n_nodes=1), "n_nodes"),
+        (Settings(n_nodes=1 << 20), "n_nodes"),
         (Settings(end_height=0), "end_height"),
         (Settings(degrees="moon"), "degrees"),
         (Settings(regions="moon"), "regions"),
