@@ -8,7 +8,6 @@ heartbeats from a leader that is not there any more.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from typing import Any
 
 from consensus_lab.kv import KeyValueStore
@@ -149,11 +148,6 @@ def failover_ms(n_servers: int, *, check_quorum: bool, seed: int) -> tuple[float
     engine.run(until=lambda: bool(leaders()), until_ns=TRIAL_NS_MAX)
     (new,) = leaders()
     return (engine.now - crash_ns) / MS, engine.nodes[new].core.term - term
-
-
-def repeated(trial: Callable[[int], Any], count: int, seed: int) -> list[Any]:
-    """The outcomes of that many independent trials, whose seeds derive from one."""
-    return [trial(one) for one in trial_seeds(count, seed)]
 
 
 def trial_seeds(count: int, seed: int) -> list[int]:

@@ -7,13 +7,15 @@ heard the old leader within its own count of ten ticks ignores the first candida
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from consensus_lab import data
 from consensus_lab.experiments import Progress, quiet
-from consensus_lab.experiments.elections import failover_ms, repeated
+from consensus_lab.experiments.elections import failover_ms, trial_seeds
 from consensus_lab.experiments.intervals import mean_interval, proportion_interval
 from consensus_lab.experiments.parameters import ParameterSet, parameter
+from consensus_lab.experiments.replicates import by_setting
 from consensus_lab.experiments.result import Measure, Published, Result
 
 if TYPE_CHECKING:
@@ -45,13 +47,13 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
     from scipy.stats import ks_2samp
 
     cases = [(n, quorum) for n in parameters.cluster_sizes for quorum in (True, False)]
+    seeds = trial_seeds(parameters.n_trials, parameters.seed)
+    came, interrupted = by_setting(
+        [partial(_failover, seeds, n, quorum) for n, quorum in cases], parameters.n_trials,
+        progress=progress, what="failovers",
+    )  # fmt: skip
     frames, measures, references = [], [], []
-    for place, (n, quorum) in enumerate(cases):
-        progress(place, len(cases), "settings")
-        trials = repeated(
-            lambda seed, n=n, quorum=quorum: failover_ms(n, check_quorum=quorum, seed=seed),
-            parameters.n_trials, parameters.seed,
-        )  # fmt: skip
+    for (n, quorum), trials in zip(cases, came, strict=True):
         times = [time for time, _ in trials]
         second = sum(terms > 1 for _, terms in trials)
         frames.append(pandas.DataFrame({
@@ -69,12 +71,18 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
             measures.append(Measure(f"ks_p_value_{tag}", p_value, p_value, p_value, "", count))
             if quorum:
                 references += _references(tag, real)
-    progress(len(cases), len(cases), "settings")
     frame = pandas.concat(frames, ignore_index=True)
     return Result("failover", parameters, frame, measures, references, figure, notes=[
+        *interrupted,
         "Measured: real etcd 3.4.23 at its defaults, leader ended by SIGKILL at a random phase.",
         "A p-value below 0.05 says that simulated and measured times differ.",
     ])  # fmt: skip
+
+
+def _failover(
+    seeds: list[int], n_servers: int, check_quorum: bool, trial: int
+) -> tuple[float, int]:
+    return failover_ms(n_servers, check_quorum=check_quorum, seed=seeds[trial])
 
 
 def _references(tag: str, real: list[tuple[float, int]]) -> list[Published]:

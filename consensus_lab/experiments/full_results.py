@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from consensus_lab import data
 from consensus_lab.experiments import load, questions, timed
+from consensus_lab.experiments.replicates import jobs, whole
 
 if TYPE_CHECKING:
     from consensus_lab.experiments.result import Result
@@ -85,12 +86,16 @@ def store(result: Result, *, folder: Path | None = None) -> None:
 
 
 def main(names: Sequence[str]) -> None:
-    """Run the full presets of these experiments, or of all that are not stored as they are now."""
+    """Run the full presets of these experiments, or of all that are not stored as they are now.
+
+    On all cores, or as many as CONSENSUS_LAB_JOBS_MAX allows.
+    """
     missing = [n for n in questions() if NOT_STORED.get(n, _LONG) == _LONG and not is_current(n)]
     for name in names or missing:
         module = load(name)
         print(f"{name}: full preset", flush=True)
-        result = timed(module.run, module.Parameters.of(preset="full"))
+        with jobs(), whole():
+            result = timed(module.run, module.Parameters.of(preset="full"))
         store(result)
         print(f"{name}: {len(result.measures)} measures in {result.wall_s:.0f} s", flush=True)
 

@@ -7,12 +7,14 @@ hour apart, so that none waits for another; one of them is drawn, all of them ar
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from consensus_lab.experiments import Progress, propagation, quiet
 from consensus_lab.experiments.intervals import mean_interval
 from consensus_lab.experiments.networks import NetworkParameters, build, relay_blocks
 from consensus_lab.experiments.parameters import parameter
+from consensus_lab.experiments.replicates import finished
 from consensus_lab.experiments.result import Measure, Published, Result
 from consensus_lab.node import ParameterError
 from consensus_lab.sim.links import NANOSECONDS_PER_SECOND
@@ -80,40 +82,41 @@ def run(
     """
     import pandas
 
-    first: tuple[Network, Race] | None = None
-    reached: list[dict[str, float]] = []
-    for replicate in range(parameters.replicates):
-        progress(replicate, parameters.replicates, "networks")
-        network, race = _race(parameters, replicate, graph)
-        first = first or (network, race)
-        means = {name: race.time_to_reach_s(share).mean() for name, share in REACHED.items()}
-        reached.append({**means, "hops": _mean_hops(network, race.schedule.miner)})
-    progress(parameters.replicates, parameters.replicates, "networks")
-    assert first is not None, "there is at least one replicate"
+    sent, interrupted = finished(
+        partial(_sent, parameters, graph), parameters.replicates, progress=progress,
+        what="networks",
+    )  # fmt: skip
+    reached = [means for means, _ in sent]
+    # In an interrupted run the first network may be the one that had not ended.
+    rows = sent[0][1] or _sent(parameters, graph, 0)[1]
     measures = [
         Measure(f"reach_s_{name}", *mean_interval(one[name] for one in reached), "s",
-                parameters.replicates)
+                len(reached))
         for name in REACHED
     ] + [Measure("hops_mean", *mean_interval(one["hops"] for one in reached), "hops",
-                 parameters.replicates)]  # fmt: skip
+                 len(reached))]  # fmt: skip
     notes = [
+        *interrupted,
         "Means over the blocks of a network, intervals over networks; the finder counts.",
         "hops_mean is the mean distance from the finders to all other nodes.",
     ]
-    frame = pandas.DataFrame(_rows(*first))
+    frame = pandas.DataFrame(rows)
     return Result("gossip-front", parameters, frame, measures, published(parameters), figure,
                   notes=notes)  # fmt: skip
 
 
-def _race(
-    parameters: Parameters, replicate: int, graph: networkx.Graph | None
-) -> tuple[Network, Race]:
+def _sent(
+    parameters: Parameters, graph: networkx.Graph | None, replicate: int
+) -> tuple[dict[str, float], dict[str, object] | None]:
+    """Mean times and hops on one network; and, of the first one, every node's."""
     network, seed = build(parameters, replicate, graph)
     race = relay_blocks(
         parameters, network, _schedule(parameters, network, seed), seed=seed,
         reach_fractions=tuple(REACHED.values()), keep_all=replicate == 0,
     )  # fmt: skip
-    return network, race
+    means = {name: race.time_to_reach_s(share).mean() for name, share in REACHED.items()}
+    means["hops"] = _mean_hops(network, race.schedule.miner)
+    return means, _rows(network, race) if replicate == 0 else None
 
 
 def _schedule(parameters: Parameters, network: Network, seed: int) -> Schedule:

@@ -13,19 +13,28 @@ model of the proofs, whose limit is known (Dembo et al. 2020; Gazi, Kiayias and 
 from __future__ import annotations
 
 from bisect import bisect_right
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from consensus_lab import theory
 from consensus_lab.experiments import Progress, quiet
 from consensus_lab.experiments.intervals import mean_interval
-from consensus_lab.experiments.networks import NetworkParameters, build, relay_blocks
+from consensus_lab.experiments.networks import (
+    NetworkParameters,
+    build,
+    relay_blocks,
+    replicate_seed,
+)
 from consensus_lab.experiments.parameters import parameter
+from consensus_lab.experiments.replicates import by_setting
 from consensus_lab.experiments.result import Measure, Published, Result
 from consensus_lab.sim.streams import array_stream
 
 if TYPE_CHECKING:
     import networkx
     from matplotlib.figure import Figure
+
+    from consensus_lab.network.arrays import Network
 
 NETWORK, WORST = "network", "worst order"
 
@@ -83,41 +92,46 @@ def run(
     """
     import pandas
 
-    networks = [build(parameters, r, graph) for r in range(parameters.replicates)]
-    rows = []
-    total = len(parameters.honest_intervals_s)
-    for place, interval_s in enumerate(parameters.honest_intervals_s):
-        progress(place, total, "intervals")
-        grown = [_network(parameters, network, seed, interval_s) for network, seed in networks]
-        delay_s = sum(one.delay_s_all for one in grown) / len(grown)
-        rows.append(_row(NETWORK, interval_s, grown))
-        x, n_blocks = delay_s / interval_s, parameters.n_blocks_worst
-        worst = [worst_order_growth(x, n_blocks=n_blocks, seed=seed) for _, seed in networks]
-        rows.append(_row(WORST, interval_s, [Growth(one, delay_s, delay_s) for one in worst]))
-    progress(total, total, "intervals")
+    intervals_s = parameters.honest_intervals_s
+    grown, interrupted = by_setting(
+        [partial(_network, parameters, interval_s) for interval_s in intervals_s],
+        parameters.replicates, prepare=partial(build, parameters, graph=graph),
+        progress=progress, what="races",
+    )  # fmt: skip
+    delays_s = [sum(one.delay_s_all for one in came) / len(came) for came in grown]
+    in_intervals = [delay / interval for delay, interval in zip(delays_s, intervals_s, strict=True)]
+    worst, interrupted_there = by_setting(
+        [partial(_worst, parameters, x) for x in in_intervals], [len(came) for came in grown],
+        progress=progress, what="worst orders",
+    )  # fmt: skip
+    rows = [_row(NETWORK, *one) for one in zip(intervals_s, grown, strict=True)]
+    for interval_s, delay_s, came in zip(intervals_s, delays_s, worst, strict=True):
+        rows.append(_row(WORST, interval_s, [Growth(one, delay_s, delay_s) for one in came]))
     rows.sort(key=lambda row: (row["honest"] != NETWORK, -row["honest_interval_s"]))
     measures = [
         Measure(_quantity(row), row["needed_share"], row["needed_low"], row["needed_high"],
-                "fraction", parameters.replicates)
+                "fraction", row["replicates"])
         for row in rows
     ]  # fmt: skip
     notes = [
+        *interrupted, *interrupted_there,
         "Intervals over replicates.  The attacker's own blocks are never stale, and he does not "
         "have to be quick: he only has to be faster in the long run.",
         "The longest delay is the time until the last node has the block, mean over the blocks "
         "that come everywhere.",
     ]
-    frame = pandas.DataFrame(rows)
+    frame = pandas.DataFrame(rows).drop(columns="replicates")
     return Result("hash-power-needed", parameters, frame, measures, _closed_forms(rows), figure,
                   notes=notes)  # fmt: skip
 
 
-def _network(parameters: Parameters, network: Any, seed: int, interval_s: float) -> Growth:
+def _network(parameters: Parameters, interval_s: float, built: tuple[Network, int]) -> Growth:
     """The honest miners on the network; a block that loses does not come everywhere."""
     import numpy
 
     from consensus_lab.gossip.mining import draw_schedule
 
+    network, seed = built
     schedule = draw_schedule(
         network, n_blocks=parameters.n_blocks, block_interval_s=interval_s,
         block_size_bytes=parameters.block_size_bytes, seed=seed,
@@ -127,6 +141,11 @@ def _network(parameters: Parameters, network: Any, seed: int, interval_s: float)
         1.0 - race.stale_rate(), float(network.hash_share @ race.node_mean_delay_s()),
         float(numpy.nanmean(race.time_to_reach_s(1.0))),
     )  # fmt: skip
+
+
+def _worst(parameters: Parameters, delay_intervals: float, replicate: int) -> float:
+    seed = replicate_seed(parameters, replicate)
+    return worst_order_growth(delay_intervals, n_blocks=parameters.n_blocks_worst, seed=seed)
 
 
 def worst_order_growth(delay_intervals: float, *, n_blocks: int, seed: int) -> float:
@@ -155,9 +174,10 @@ def _row(honest: str, interval_s: float, grown: list[Growth]) -> dict[str, Any]:
     whole_s = interval_s / (1.0 + growth)
     longest = delay_s_all / whole_s
     return {
-        "honest": honest, "honest_interval_s": interval_s, "growth": growth, "growth_low": low,
-        "growth_high": high, "needed_share": needed_share(growth),
-        "needed_low": needed_share(low), "needed_high": needed_share(high),
+        "replicates": len(grown), "honest": honest, "honest_interval_s": interval_s,
+        "growth": growth, "growth_low": low, "growth_high": high,
+        "needed_share": needed_share(growth), "needed_low": needed_share(low),
+        "needed_high": needed_share(high),
         "delay_s_mean": delay_s_mean, "delay_s_all": delay_s_all,
         "interval_s_with_attacker": whole_s, "delay_intervals_mean": delay_s_mean / whole_s,
         "delay_intervals_all": longest, "needed_tight": theory.tolerated_share_tight(longest),

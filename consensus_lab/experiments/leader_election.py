@@ -7,13 +7,15 @@ wide area network, by its own definition of election time.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from consensus_lab import data
 from consensus_lab.experiments import Progress, quiet
-from consensus_lab.experiments.elections import lan_election_ms, repeated, wan_election_ms
+from consensus_lab.experiments.elections import lan_election_ms, trial_seeds, wan_election_ms
 from consensus_lab.experiments.intervals import mean_interval, quantile_interval
 from consensus_lab.experiments.parameters import ParameterSet, parameter
+from consensus_lab.experiments.replicates import by_setting
 from consensus_lab.experiments.result import Measure, Published, Result
 from consensus_lab.node import ParameterError
 
@@ -62,15 +64,15 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
     import pandas
 
     frames, measures, references = [], [], []
-    settings = parameters.timeout_ranges_ms
-    known = trials_of_the_paper()
-    for place, text in enumerate(settings):
-        progress(place, len(settings) + 1, "ranges")
-        low, high = ends_of(text)
-        times = repeated(
-            lambda seed, low=low, high=high: lan_election_ms(low, high, seed=seed),
-            parameters.n_trials, parameters.seed,
-        )  # fmt: skip
+    settings, known = parameters.timeout_ranges_ms, trials_of_the_paper()
+    areas = data.rows(WAN) if parameters.wide_area else []
+    seeds = trial_seeds(parameters.n_trials, parameters.seed)
+    came, interrupted = by_setting(
+        [*(partial(_local, seeds, *ends_of(text)) for text in settings),
+         *(partial(_wide, seeds, int(row["failed_servers"]), row["logs"]) for row in areas)],
+        parameters.n_trials, progress=progress, what="elections",
+    )  # fmt: skip
+    for text, times in zip(settings, came, strict=False):
         frames.append(pandas.DataFrame({"setting": text, "without_leader_ms": times}))
         name = f"without_leader_ms_p50_{text}"
         measures.append(Measure(name, *quantile_interval(times, 0.5), "ms", len(times)))
@@ -81,33 +83,34 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
             measures.append(
                 Measure(f"ks_distance_{text}", distance, distance, distance, "", len(times))
             )
-    progress(len(settings), len(settings) + 1, "ranges")
-    if parameters.wide_area:
-        _add_wide_area(parameters, frames, measures, references)
-    progress(len(settings) + 1, len(settings) + 1, "ranges")
+    for row, times in zip(areas, came[len(settings) :], strict=True):
+        _add_wide_area(row, times, frames, measures, references)
     frame = pandas.concat(frames, ignore_index=True)
     return Result(
-        "leader-election", parameters, frame, measures, references, figure, notes=_notes()
-    )
+        "leader-election", parameters, frame, measures, references, figure,
+        notes=[*interrupted, *_notes()],
+    )  # fmt: skip
 
 
-def _add_wide_area(parameters: Parameters, frames: list, measures: list, known: list) -> None:
+def _local(seeds: list[int], low_ms: int, high_ms: int, trial: int) -> float:
+    return lan_election_ms(low_ms, high_ms, seed=seeds[trial])
+
+
+def _wide(seeds: list[int], failed: int, logs: str, trial: int) -> float:
+    return wan_election_ms(failed, same_logs=logs == "same", seed=seeds[trial])
+
+
+def _add_wide_area(
+    row: dict[str, str], times: list[float], frames: list, measures: list, known: list
+) -> None:
     import pandas
 
-    for row in data.rows(WAN):
-        failed, same = int(row["failed_servers"]), row["logs"] == "same"
-        times = repeated(
-            lambda seed, failed=failed, same=same: wan_election_ms(
-                failed, same_logs=same, seed=seed
-            ),
-            parameters.n_trials, parameters.seed,
-        )  # fmt: skip
-        setting = f"wide area, {row['logs']} logs, {failed} failed"
-        frames.append(pandas.DataFrame({"setting": setting, "without_leader_ms": times}))
-        name = f"wide_area_ms_mean_{row['logs']}_logs_{failed}_failed"
-        measures.append(Measure(name, *mean_interval(times), "ms", len(times)))
-        mean = float(row["mean_ms_plotted_marker"])
-        known.append(Published(name, mean, "ms", "Ongaro 2014, dissertation ch. 9"))
+    setting = f"wide area, {row['logs']} logs, {row['failed_servers']} failed"
+    frames.append(pandas.DataFrame({"setting": setting, "without_leader_ms": times}))
+    name = f"wide_area_ms_mean_{row['logs']}_logs_{row['failed_servers']}_failed"
+    measures.append(Measure(name, *mean_interval(times), "ms", len(times)))
+    mean = float(row["mean_ms_plotted_marker"])
+    known.append(Published(name, mean, "ms", "Ongaro 2014, dissertation ch. 9"))
 
 
 def ks_distance(one: Any, other: Any) -> float:

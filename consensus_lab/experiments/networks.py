@@ -179,7 +179,7 @@ def build(
     graph : networkx.Graph, optional
         The user's own graph instead of a generated one; what it does not say is filled in.
     """
-    seed = derive_seed(parameters.seed, "replicate", replicate)
+    seed = replicate_seed(parameters, replicate)
     bare = build_graph(parameters, seed) if graph is None else graph
     place = geography.geography(parameters.chosen("geography"))
     place = place.with_bandwidth(parameters.bandwidth_scale)
@@ -187,6 +187,11 @@ def build(
     if pools:
         bare = _with_pools(parameters, bare, pools, place, seed)
     return arrays.from_graph(bare, where=place, seed=seed), seed
+
+
+def replicate_seed(parameters: NetworkParameters, replicate: int) -> int:
+    """From which everything of a replicate derives."""
+    return derive_seed(parameters.seed, "replicate", replicate)
 
 
 def _with_pools(

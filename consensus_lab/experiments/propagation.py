@@ -72,10 +72,10 @@ def run(
     """
     import pandas
 
-    measure = partial(_measure, parameters, graph=graph)
     per_replicate, interrupted = finished(
-        measure, parameters.replicates, progress=progress, what="networks"
-    )
+        partial(measure, parameters, graph=graph), parameters.replicates, progress=progress,
+        what="networks",
+    )  # fmt: skip
     ended = len(per_replicate)
     measures = [
         Measure(name, *mean_interval(r[name] for r in per_replicate), "s", ended)
@@ -96,10 +96,10 @@ def run(
     return Result("propagation", parameters, frame, measures, published(), figure, notes=notes)
 
 
-def _measure(
-    parameters: Parameters, replicate: int, *, graph: networkx.Graph | None
+def measure(
+    parameters: Parameters, replicate: int, *, graph: networkx.Graph | None = None
 ) -> dict[str | float, float]:
-    """The delay by share of deliveries and by measure's name."""
+    """One network's delays (s): by share of the deliveries, and by the measure's name."""
     race = _race(parameters, replicate, graph)
     delays = {share: delay_quantile_s(race, share) for share in (*SHARES, *QUANTILES.values())}
     values = {f"delay_s_{name}": delays[share] for name, share in QUANTILES.items()}

@@ -6,6 +6,7 @@ independent networks and every delivery counts, as in `propagation`.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from consensus_lab import constants, data
@@ -13,6 +14,7 @@ from consensus_lab.experiments import Progress, propagation, quiet
 from consensus_lab.experiments.intervals import mean_interval
 from consensus_lab.experiments.networks import TOPOLOGIES
 from consensus_lab.experiments.parameters import parameter
+from consensus_lab.experiments.replicates import by_setting
 from consensus_lab.experiments.result import Measure, Published, Result
 from consensus_lab.nakamoto.relay_options import PROTOCOLS
 
@@ -112,27 +114,30 @@ def run(
     import pandas
 
     settings = parameters.settings(has_graph=graph is not None)
-    known: dict[str, Result] = {}
-    rows = []
-    for place, (name, value, setting) in enumerate(settings):
-        progress(place, len(settings), "settings")
-        # The setting in the middle belongs to every sweep and is run once.
-        key = repr({**setting.as_dict(), **_chosen(setting)})
-        if key not in known:
-            known[key] = propagation.run(setting, graph=graph)
-        for statistic, (delay_s, low_s, high_s) in _delays(known[key]).items():
-            rows.append({
-                "property": name, "value": str(value), "statistic": statistic,
-                "delay_s": delay_s, "delay_low_s": low_s, "delay_high_s": high_s,
-                "networks": parameters.replicates,
-            })  # fmt: skip
-    progress(len(settings), len(settings), "settings")
+    # The setting in the middle belongs to every sweep and is run once.
+    keys = [repr({**setting.as_dict(), **_chosen(setting)}) for _, _, setting in settings]
+    different = dict(zip(keys, (setting for _, _, setting in settings), strict=True))
+    came, interrupted = by_setting(
+        [partial(propagation.measure, setting, graph=graph) for setting in different.values()],
+        parameters.replicates, progress=progress, what="networks",
+    )  # fmt: skip
+    measured = dict(zip(different, came, strict=True))
+    rows = [
+        {
+            "property": name, "value": str(value), "statistic": statistic,
+            "delay_s": delay_s, "delay_low_s": low_s, "delay_high_s": high_s,
+            "networks": len(measured[key]),
+        }
+        for key, (name, value, _) in zip(keys, settings, strict=True)
+        for statistic, (delay_s, low_s, high_s) in _delays(measured[key]).items()
+    ]  # fmt: skip
     measures = [
         Measure(quantity(row["property"], row["value"]), row["delay_s"], row["delay_low_s"],
                 row["delay_high_s"], "s", row["networks"])
         for row in rows if row["statistic"] == "mean"
     ]  # fmt: skip
     notes = [
+        *interrupted,
         "One property at a time; the others are those of the parameters.  Means over deliveries, "
         "intervals over networks.",
         "Gervais et al. simulated slower lines than today's: compare the shapes, or set "
@@ -143,14 +148,10 @@ def run(
                   notes=notes)  # fmt: skip
 
 
-def _delays(result: Result) -> dict[str, tuple[float, float, float]]:
+def _delays(networks: list[dict[Any, float]]) -> dict[str, tuple[float, float, float]]:
     """The mean delay and its quantiles, each with its interval over networks."""
-    mean = result.measure("delay_s_mean")
-    by_share = dict(list(result.frame.groupby("share")["delay_s"]))
-    return {
-        "mean": (mean.value, mean.low, mean.high),
-        **{name: mean_interval(by_share[share]) for name, share in SHARES.items()},
-    }
+    wanted = {"mean": "delay_s_mean", **SHARES}
+    return {name: mean_interval(one[key] for one in networks) for name, key in wanted.items()}
 
 
 def _chosen(setting: propagation.Parameters) -> dict[str, Any]:

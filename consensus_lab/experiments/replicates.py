@@ -115,6 +115,7 @@ def by_setting(
     progress: Progress,
     what: str,
     prepare: Callable[[int], Any] | None = None,
+    may_lack: bool = False,
 ) -> Ended:
     """Run every replicate of every setting until all have ended or the user interrupts.
 
@@ -128,11 +129,13 @@ def by_setting(
         Told before the first, and after each bundle.
     prepare : callable (replicate) -> object, optional
         Made once per process and replicate; functions get it instead of the replicate's number.
+    may_lack : bool
+        Is a result without some of the settings one, too?
 
     Raises
     ------
     KeyboardInterrupt
-        When it comes before each setting has a replicate that has ended.
+        When it comes before each setting (or, if some may lack, any) has one that has ended.
     WorkerDied
         When a replicate's process died each time that it was tried.
     """
@@ -150,7 +153,7 @@ def by_setting(
                 came[setting][replicate] = outcome
                 progress(done, len(units), what)
     except KeyboardInterrupt:
-        if not _keeps.get() or not all(came):
+        if not _keeps.get() or not (any(came) if may_lack else all(came)):
             raise
         ended = sum(map(len, came))
         progress(ended, ended, f"{what}, interrupted")

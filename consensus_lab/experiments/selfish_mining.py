@@ -11,12 +11,14 @@ Beside the measured shares stand the exact ones of the same strategy, and of the
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from consensus_lab import data, theory
 from consensus_lab.experiments import Progress, quiet
 from consensus_lab.experiments.intervals import mean_interval
 from consensus_lab.experiments.parameters import ParameterSet, parameter
+from consensus_lab.experiments.replicates import by_setting
 from consensus_lab.experiments.result import Measure, Published, Result
 from consensus_lab.node import ParameterError
 from consensus_lab.sim.streams import derive_seed
@@ -88,21 +90,23 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
     import pandas
 
     settings = [(gamma, alpha) for gamma in parameters.gammas for alpha in parameters.alphas]
-    rows: list[dict[str, Any]] = []
-    revenues: dict[tuple[float, float], list[float]] = {}
-    for place, (gamma, alpha) in enumerate(settings):
-        progress(place, len(settings), "settings")
-        races = [_race(parameters, gamma, alpha, r) for r in range(parameters.replicates)]
-        revenues[gamma, alpha] = [pool_revenue(race) for race in races]
-        rows.append(_row(parameters, gamma, alpha, races, revenues[gamma, alpha]))
-    progress(len(settings), len(settings), "settings")
+    raced, interrupted = by_setting(
+        [partial(_race, parameters, *setting) for setting in settings], parameters.replicates,
+        progress=progress, what="races",
+    )  # fmt: skip
+    rows = [_row(parameters, *one, races) for one, races in zip(settings, raced, strict=True)]
+    revenues = {
+        one: [revenue for revenue, _ in races]
+        for one, races in zip(settings, raced, strict=True)
+    }
     measures = [
         Measure(f"revenue_alpha_{row['alpha']:g}_gamma_{row['gamma']:g}", row["revenue"],
-                row["revenue_low"], row["revenue_high"], "fraction", parameters.replicates)
-        for row in rows
+                row["revenue_low"], row["revenue_high"], "fraction", len(races))
+        for row, races in zip(rows, raced, strict=True)
     ] + [_threshold(parameters, gamma, revenues) for gamma in parameters.gammas]  # fmt: skip
     measures += [_best(row) for row in published_rows() if row["quantity"] in BEST]
     notes = [
+        *interrupted,
         "Intervals over races.  The threshold is where the measured revenue crosses the share, on "
         "the straight line between two neighbouring shares; 0 where it never lies below.",
         "Before the difficulty follows, a selfish pool earns less per hour than an honest one: "
@@ -113,15 +117,19 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
                   notes=notes)  # fmt: skip
 
 
-def _race(parameters: Parameters, gamma: float, alpha: float, replicate: int) -> PoolRace:
+def _race(
+    parameters: Parameters, gamma: float, alpha: float, replicate: int
+) -> tuple[float, float]:
+    """The pool's revenue, and the stale share of all blocks."""
     from consensus_lab.gossip.pool_race import pool_race
     from consensus_lab.nakamoto.relay_withholding import Strategy
 
     shares = [alpha] + [(1.0 - alpha) / HONEST_POOLS] * HONEST_POOLS
     seed = derive_seed(parameters.seed, "race", gamma, alpha, replicate)
     strategy = Strategy(*STUBBORN_STRATEGIES[parameters.strategy])
-    return pool_race(shares, 0.0, n_blocks=parameters.n_blocks, seed=seed, gamma=gamma,
+    race = pool_race(shares, 0.0, n_blocks=parameters.n_blocks, seed=seed, gamma=gamma,
                      withholding={0: strategy})  # fmt: skip
+    return pool_revenue(race), race.stale_rate()
 
 
 def pool_revenue(race: PoolRace) -> float:
@@ -131,11 +139,10 @@ def pool_revenue(race: PoolRace) -> float:
 
 
 def _row(
-    parameters: Parameters, gamma: float, alpha: float, races: list[PoolRace],
-    revenues: list[float],
-) -> dict[str, Any]:  # fmt: skip
-    revenue, low, high = mean_interval(revenues)
-    stale, stale_low, stale_high = mean_interval(race.stale_rate() for race in races)
+    parameters: Parameters, gamma: float, alpha: float, races: list[tuple[float, float]]
+) -> dict[str, Any]:
+    revenue, low, high = mean_interval(revenue for revenue, _ in races)
+    stale, stale_low, stale_high = mean_interval(stale for _, stale in races)
     return {
         "gamma": gamma, "alpha": alpha, "revenue": revenue, "revenue_low": low,
         "revenue_high": high,
@@ -144,7 +151,7 @@ def _row(
             alpha, gamma=gamma, truncation=TRUNCATION
         ),
         "stale_fraction": stale, "stale_low": stale_low, "stale_high": stale_high,
-        "blocks": parameters.n_blocks * parameters.replicates,
+        "blocks": parameters.n_blocks * len(races),
     }  # fmt: skip
 
 
@@ -163,16 +170,14 @@ def _threshold(
     parameters: Parameters, gamma: float, revenues: dict[tuple[float, float], list[float]]
 ) -> Measure:
     """From which share on the strategy pays, per replicate, and the interval over them."""
-    found = [
-        crossing(parameters.alphas, [revenues[gamma, alpha][replicate]
-                                     for alpha in parameters.alphas])
-        for replicate in range(parameters.replicates)
-    ]  # fmt: skip
+    of_pool = [revenues[gamma, alpha] for alpha in parameters.alphas]
+    # An interrupt leaves some shares with a race more than others.
+    found = [crossing(parameters.alphas, list(one)) for one in zip(*of_pool, strict=False)]
     # A replicate in which it never pays has no threshold, and then neither has their mean.
     is_finite = max(found) < float("inf")
     mean, low, high = mean_interval(found) if is_finite else (float("inf"), min(found), max(found))
     return Measure(f"threshold_gamma_{gamma:g}", mean, max(0.0, low), high, "fraction",
-                   parameters.replicates)  # fmt: skip
+                   len(found))  # fmt: skip
 
 
 def crossing(alphas: list[float], revenues: list[float]) -> float:

@@ -10,6 +10,7 @@ its block starts everywhere at once.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from consensus_lab import theory
@@ -17,6 +18,7 @@ from consensus_lab.experiments import Progress, quiet
 from consensus_lab.experiments.intervals import mean_interval, proportion_interval
 from consensus_lab.experiments.networks import NetworkParameters, build, relay_blocks
 from consensus_lab.experiments.parameters import parameter
+from consensus_lab.experiments.replicates import by_setting
 from consensus_lab.experiments.result import Measure, Published, Result
 from consensus_lab.experiments.selfish_mining import published_rows
 from consensus_lab.node import ParameterError
@@ -92,38 +94,41 @@ def run(
     """
     import pandas
 
-    networks = [build(parameters, r, graph) for r in range(parameters.replicates)]
-    for network, _ in networks:
-        check_gateways(parameters.gateways, network.n_nodes)
-    rows = []
-    for place, count in enumerate(parameters.gateways):
-        progress(place, len(parameters.gateways), "settings")
-        outcomes = [_race(parameters, network, seed, count) for network, seed in networks]
-        rows.append(_row(parameters, count, outcomes))
-    progress(len(rows), len(rows), "settings")
+    played, interrupted = by_setting(
+        [partial(_race, parameters, count) for count in parameters.gateways],
+        parameters.replicates, prepare=partial(build, parameters, graph=graph),
+        progress=progress, what="races",
+    )  # fmt: skip
+    rows = [
+        _row(parameters, count, races)
+        for count, races in zip(parameters.gateways, played, strict=True)
+    ]
     measures = [
         Measure(f"{name}_{row['gateways']}_gateways", row[name], row[f"{name}_low"],
                 row[f"{name}_high"], "fraction", replicates)
         for row in rows
-        for name, replicates in (("gamma", row["races"]), ("revenue", parameters.replicates))
+        for name, replicates in (("gamma", row["races"]), ("revenue", row["networks"]))
     ]  # fmt: skip
     notes = [
+        *interrupted,
         "gamma is counted where another miner found the next block after a race: on whose block?",
         "The closed form knows no delay; on the network honest blocks go stale by themselves too.",
     ]
-    frame = pandas.DataFrame(rows)
+    frame = pandas.DataFrame(rows).drop(columns="networks")
     return Result("selfish-network", parameters, frame, measures, closed_forms(rows), figure,
                   notes=notes)  # fmt: skip
 
 
 def _race(
-    parameters: Parameters, network: Network, seed: int, count: int
+    parameters: Parameters, count: int, built: tuple[Network, int]
 ) -> tuple[int, int, float, float]:
     """Races ended by others, those on the pool's side, the pool's revenue, stale rate."""
     from consensus_lab.gossip.conditions import Conditions, Pool
     from consensus_lab.gossip.mining import draw_schedule
     from consensus_lab.nakamoto.relay_withholding import Strategy
 
+    network, seed = built
+    check_gateways(parameters.gateways, network.n_nodes)
     gateways = drawn_gateways(network, count, seed)
     network = with_pool(network, gateways, parameters.alpha)
     schedule = draw_schedule(
@@ -162,8 +167,8 @@ def _row(
     gamma, gamma_low, gamma_high = proportion_interval(joined, races)
     revenue, low, high = mean_interval(one[2] for one in outcomes)
     return {
-        "gateways": count, "races": races, "joined": joined, "gamma": gamma,
-        "gamma_low": gamma_low, "gamma_high": gamma_high, "revenue": revenue,
+        "gateways": count, "networks": len(outcomes), "races": races, "joined": joined,
+        "gamma": gamma, "gamma_low": gamma_low, "gamma_high": gamma_high, "revenue": revenue,
         "revenue_low": low, "revenue_high": high,
         "revenue_closed_form": theory.selfish_mining_revenue(parameters.alpha, gamma=gamma)
         if races else float("nan"),

@@ -9,6 +9,7 @@ published one.  Where the two differ, the row says why, as far as that is known.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from consensus_lab import constants
@@ -16,6 +17,7 @@ from consensus_lab.experiments import Progress, quiet
 from consensus_lab.experiments.intervals import proportion_interval
 from consensus_lab.experiments.networks import build, read_graph, relay_blocks
 from consensus_lab.experiments.parameters import ParameterSet, parameter
+from consensus_lab.experiments.replicates import by_setting
 from consensus_lab.experiments.result import Measure, Result
 from consensus_lab.experiments.validations import (
     coins,
@@ -40,8 +42,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from consensus_lab.gossip.race import Race
+    from consensus_lab.network.arrays import Network
 
 GROUPS = ("years", "gervais", "coins", "simblock", "forks", "gossip_times")
+Step = Callable[[], list[Comparison]]
+
 ON_OWN_GRAPH = ("years", "forks", "gossip_times")
 """What makes sense on a user's graph; the other groups bring the graph of their publication."""
 
@@ -113,43 +118,45 @@ def run(
     steps = list(_steps(parameters, graph))
     if not steps:
         raise ParameterError("groups", parameters.groups, f"one of {', '.join(ON_OWN_GRAPH)}")
-    rows: list[Comparison] = []
-    for place, (what, make) in enumerate(steps):
-        progress(place, len(steps), what)
-        rows += make()
-    progress(len(steps), len(steps), "comparisons")
+    came, interrupted = by_setting(
+        [partial(_made, step) for step in steps], 1, progress=progress, what="comparisons",
+        may_lack=True,
+    )  # fmt: skip
+    rows = [row for made in came for part in made for row in part]
     frame = frame_of(rows)
     return Result(
         "validation", parameters, frame, _measures(frame), [], figure,
-        notes=_notes(frame, graph.number_of_nodes() if graph is not None else parameters.n_nodes),
+        notes=interrupted + _notes(
+            frame, graph.number_of_nodes() if graph is not None else parameters.n_nodes
+        ),
     )  # fmt: skip
 
 
-def _steps(
-    p: Parameters, graph: networkx.Graph | None
-) -> Iterator[tuple[str, Callable[[], list[Comparison]]]]:
-    """Each piece of work with what it is called; the order of the rows is theirs."""
+def _steps(p: Parameters, graph: networkx.Graph | None) -> Iterator[Step]:
+    """Each piece of work, in the order of the rows."""
     own = graph is not None
     if "years" in p.groups:
         for year in YEARS:
-            yield f"network of {year}", lambda year=year: _year(p, year, graph)  # type: ignore[misc]
-        yield "pools' relay network", lambda: _year(
-            p, by_year.BRACKETED_YEAR, graph, relay_network=True
-        )
+            yield partial(_year, p, year, graph)
+        yield partial(_year, p, by_year.BRACKETED_YEAR, graph, relay_network=True)
     if "gervais" in p.groups and not own:
         made = gervais.networks(p.seed, p.replicates)
         for row in gervais.published_rows(everything=p.everything):
-            yield "Bitcoin-Simulator", lambda row=row: _gervais(p, row, made)  # type: ignore[misc]
+            yield partial(_gervais, p, row, made[gervais.RELAYS[row["relay_protocol"]][1]])
     if "coins" in p.groups and not own:
         for row in coins.settings():
-            yield row["coin"], lambda row=row: _coin(p, row)  # type: ignore[misc]
+            yield partial(_coin, p, row)
     if "simblock" in p.groups and not own:
         for row in simblock.published_rows(everything=p.everything):
-            yield "SimBlock", lambda row=row: _simblock(p, row)  # type: ignore[misc]
+            yield partial(_simblock, p, row)
     if "forks" in p.groups:
-        yield "closed forms", lambda: _forks(p, graph)
+        yield partial(_forks, p, graph)
     if "gossip_times" in p.groups:
-        yield "gossip times", lambda: _gossip_times(p, graph)
+        yield partial(_gossip_times, p, graph)
+
+
+def _made(step: Step, _: int) -> list[Comparison]:
+    return step()
 
 
 def _year(
@@ -162,8 +169,9 @@ def _year(
     return by_year.compare_year(year, races, relay_network=relay_network)
 
 
-def _gervais(p: Parameters, row: dict[str, str], made: dict) -> list[Comparison]:
-    pairs = made[gervais.RELAYS[row["relay_protocol"]][1]]
+def _gervais(
+    p: Parameters, row: dict[str, str], pairs: list[tuple[Network, int]]
+) -> list[Comparison]:
     races = [
         gervais.race_of(row, network, n_blocks=p.n_blocks_large, seed=seed)
         for network, seed in pairs

@@ -7,6 +7,7 @@ alone, with the same blocks, and the change of the delay says how much rests on 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from consensus_lab import constants
@@ -20,6 +21,7 @@ from consensus_lab.experiments.networks import (
     relay_blocks,
 )
 from consensus_lab.experiments.parameters import ParameterSet, parameter
+from consensus_lab.experiments.replicates import by_setting
 from consensus_lab.experiments.result import Measure, Result
 from consensus_lab.experiments.validations.forks import mean_delay_by_hash_power_s
 from consensus_lab.experiments.validations.years import parameters_of
@@ -28,9 +30,6 @@ from consensus_lab.network.years import YEARS, network_year
 if TYPE_CHECKING:
     import networkx
     from matplotlib.figure import Figure
-
-    from consensus_lab.gossip.race import Race
-    from consensus_lab.network.arrays import Network
 
 SMALLER, LARGER = 0.25, 4.0
 HALF, TWICE = 0.5, 2.0
@@ -100,13 +99,21 @@ def run(
 
     if graph is None and parameters.graph_file:
         graph = read_graph(parameters.graph_file)
+    years = parameters.network_years
+    came, interrupted = by_setting(
+        [partial(_delays, parameters, year, graph) for year in years], parameters.replicates,
+        progress=progress, what="networks",
+    )  # fmt: skip
     rows = []
-    for place, year in enumerate(parameters.network_years):
-        progress(place, len(parameters.network_years), "years")
-        rows += _year(parameters, year, graph)
-    progress(len(parameters.network_years), len(parameters.network_years), "years")
+    for year, networks in zip(years, came, strict=True):
+        unchanged = [one[0] for one in networks]
+        for (name, change, status, _), *delays in zip(
+            _changes(parameters, year, graph), *networks, strict=True
+        ):
+            rows.append(_row(year, name, change, status, delays, unchanged))
     frame = pandas.DataFrame(rows)
     notes = [
+        *interrupted,
         "Intervals are over networks, each paired with itself unchanged.",
         "The checking speed is one developer's log of another year for 2013, 2019, 2022 and 2025.",
     ]
@@ -114,54 +121,56 @@ def run(
                   notes=notes)  # fmt: skip
 
 
-def _year(p: Parameters, year: int, graph: networkx.Graph | None) -> list[dict[str, Any]]:
-    base = parameters_of(year, n_nodes=p.n_nodes, seed=p.seed)
+def _changes(
+    p: Parameters, year: int, graph: networkx.Graph | None
+) -> list[tuple[str, str, str, dict[str, Any]]]:
+    """What is changed in a year: nothing, then nodes, then the network; with the data's status."""
     status = {one.quantity: one.status for one in network_year(year).inputs}
-    networks = [build(base, replicate, graph) for replicate in range(p.replicates)]
-    unchanged = _races(p, base, networks)
-    rows = [_row(year, "nothing", "", "", unchanged, unchanged)]
-    # Changes of nodes come first, so they find the unchanged networks.
-    changes = sorted(changes_of(base), key=lambda one: not set(one[3]) <= OF_NODES)
-    for name, change, quantity, values in changes:
-        if graph is not None and set(values) & {"n_nodes", "degree"}:
-            continue  # A user's graph has its own.
-        changed = base.replace(**values)
-        if not set(values) <= OF_NODES:
-            networks = [build(changed, replicate, graph) for replicate in range(p.replicates)]
-        races = _races(p, changed, networks)
-        rows.append(_row(year, name, change, status[quantity], races, unchanged))
-    return rows
+    changes = sorted(changes_of(_base(p, year)), key=lambda one: not set(one[3]) <= OF_NODES)
+    return [("nothing", "", "", {})] + [
+        (name, change, status[quantity], values)
+        for name, change, quantity, values in changes
+        # A user's graph has its own nodes and links.
+        if graph is None or not set(values) & {"n_nodes", "degree"}
+    ]
 
 
-def _races(
-    p: Parameters, chosen: NetworkParameters, networks: list[tuple[Network, int]]
-) -> list[Race]:
+def _base(p: Parameters, year: int) -> NetworkParameters:
+    return parameters_of(year, n_nodes=p.n_nodes, seed=p.seed)
+
+
+def _delays(
+    p: Parameters, year: int, graph: networkx.Graph | None, replicate: int
+) -> list[tuple[float, float]]:
+    """Of each change: the median per delivery and the mean of the hash power (s)."""
     from consensus_lab.gossip.mining import draw_schedule
 
-    races = []
-    for network, seed in networks:
+    base = _base(p, year)
+    network, seed = build(base, replicate, graph)
+    delays = []
+    for *_, values in _changes(p, year, graph):
+        changed = base.replace(**values)
+        # Changes of nodes come first, so they find the unchanged network.
+        if not set(values) <= OF_NODES:
+            network, seed = build(changed, replicate, graph)
         schedule = draw_schedule(
             network, n_blocks=p.n_blocks, block_interval_s=constants.BLOCK_INTERVAL_S, seed=seed,
-            block_size_bytes=network_year(chosen.network_year).block_size_bytes,
+            block_size_bytes=network_year(year).block_size_bytes,
         )  # fmt: skip
-        races.append(relay_blocks(chosen, network, schedule, seed=seed))
-    return races
-
-
+        race = relay_blocks(changed, network, schedule, seed=seed)
+        delays.append((delay_quantile_s(race, 0.5), mean_delay_by_hash_power_s(race)))
+    return delays
 def _row(
-    year: int, name: str, change: str, status: str, races: list[Race], unchanged: list[Race]
-) -> dict[str, Any]:
-    median_s, of_hash_s = [], []
-    for race in races:
-        median_s.append(delay_quantile_s(race, 0.5))
-        of_hash_s.append(mean_delay_by_hash_power_s(race))
-    pairs = zip(median_s, unchanged, strict=True)
-    ratio, low, high = mean_interval(ours / delay_quantile_s(base, 0.5) for ours, base in pairs)
+    year: int, name: str, change: str, status: str, delays: list[tuple[float, float]],
+    unchanged: list[tuple[float, float]],
+) -> dict[str, Any]:  # fmt: skip
+    pairs = zip(delays, unchanged, strict=True)
+    ratio, low, high = mean_interval(ours / before for (ours, _), (before, _) in pairs)
     return {
         "year": year, "input": name, "change": change, "status": status,
-        "delay_s_p50": mean_interval(median_s)[0],
-        "hash_power_delay_s": mean_interval(of_hash_s)[0],
-        "ratio": ratio, "ratio_low": low, "ratio_high": high, "replicates": len(races),
+        "delay_s_p50": mean_interval(median_s for median_s, _ in delays)[0],
+        "hash_power_delay_s": mean_interval(mean_s for _, mean_s in delays)[0],
+        "ratio": ratio, "ratio_low": low, "ratio_high": high, "replicates": len(delays),
     }  # fmt: skip
 
 

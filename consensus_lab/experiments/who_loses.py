@@ -13,6 +13,7 @@ node mines alike, and nodes are told apart by their links and their regions.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +27,7 @@ from consensus_lab.experiments.networks import (
     relay_blocks,
 )
 from consensus_lab.experiments.parameters import parameter
+from consensus_lab.experiments.replicates import by_setting
 from consensus_lab.experiments.result import Measure, Result
 from consensus_lab.network import years
 from consensus_lab.node import ParameterError
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from consensus_lab.gossip.race import Race
-    from consensus_lab.network.arrays import Network
 
 RACE, POOLS, LINKS, REGION = "pools alone", "pools on the network", "links", "region"
 
@@ -80,12 +81,12 @@ class _Equal(Parameters):
 class Tally(NamedTuple):
     """What every miner found and lost on one network.
 
-    `share` is the hash power of each miner, `delay_s` the mean delay between two of them,
-    weighted by hash power.
+    `links`, `region` and `share` (of the hash power) are of each miner, `delay_s` is the mean
+    delay between two of them, weighted by hash power.
     """
 
-    network: Network
-    miners: numpy.ndarray
+    links: numpy.ndarray
+    region: numpy.ndarray
     share: numpy.ndarray
     found: numpy.ndarray
     stale: numpy.ndarray
@@ -114,24 +115,20 @@ def run(
     """
     import pandas
 
-    steps = 2 * parameters.replicates + 1
-    pools, nodes = [], []
     bare = _without_shares(graph)
     equal = _Equal.of({**parameters.as_dict(), "pools": EQUAL_POOLS, "relay_network": False})
-    for replicate in range(parameters.replicates):
-        progress(2 * replicate, steps, "networks")
-        pools.append(_tally(parameters, replicate, graph))
-        progress(2 * replicate + 1, steps, "networks")
-        nodes.append(_tally(equal, replicate, bare))
-    progress(steps - 1, steps, "pools alone")
+    (pools, nodes), interrupted = by_setting(
+        [partial(_tally, parameters, graph=graph), partial(_tally, equal, graph=bare)],
+        parameters.replicates, progress=progress, what="networks",
+    )  # fmt: skip
     alone, delay_s = _alone(parameters, pools)
-    progress(steps, steps, "pools alone")
     rows = [*alone, *_by_size(pools), *_by_links(nodes), *_by_region(nodes)]
     frame = pandas.DataFrame(rows)
     measures = [_measure(row) for row in rows] + [
-        Measure("delay_s_between_pools", *delay_s, "s", parameters.replicates)
+        Measure("delay_s_between_pools", *delay_s, "s", len(pools))
     ]
     notes = [
+        *interrupted,
         "Intervals are binomial over a group's blocks; small groups have few.",
         "On the network a pool's region counts too: where large pools are remote, size and "
         "position act against each other.",
@@ -140,7 +137,7 @@ def run(
 
 
 def _tally(
-    parameters: NetworkParameters, replicate: int, graph: networkx.Graph | None
+    parameters: NetworkParameters, replicate: int, *, graph: networkx.Graph | None
 ) -> Tally:
     """One network's race."""
     import numpy
@@ -161,7 +158,10 @@ def _tally(
     # The finder's own delay is 0: the mean over all pairs becomes that over two different ones.
     apart = 1.0 - float(share @ share)
     delay_s = float(share @ race.node_mean_delay_s()) / apart
-    return Tally(network, miners, share[miners], found[miners], stale[miners], delay_s)
+    return Tally(
+        numpy.diff(network.offset)[miners], numpy.array(network.region)[miners], share[miners],
+        found[miners], stale[miners], delay_s,
+    )  # fmt: skip
 
 
 def _without_shares(graph: networkx.Graph | None) -> networkx.Graph | None:
@@ -243,9 +243,8 @@ def _by_links(tallies: list[Tally]) -> list[dict[str, Any]]:
 
     groups = []
     for tally in tallies:
-        links = numpy.diff(tally.network.offset)[tally.miners]
-        rank = numpy.argsort(numpy.argsort(links, kind="stable"), kind="stable")
-        groups.append(rank * len(QUARTERS) // len(links))
+        rank = numpy.argsort(numpy.argsort(tally.links, kind="stable"), kind="stable")
+        groups.append(rank * len(QUARTERS) // len(rank))
     return _grouped(LINKS, QUARTERS, tallies, groups)
 
 
@@ -253,9 +252,8 @@ def _by_region(tallies: list[Tally]) -> list[dict[str, Any]]:
     """Equal miners, by their region."""
     import numpy
 
-    regions = [numpy.array(tally.network.region)[tally.miners] for tally in tallies]
-    names = sorted(set(numpy.concatenate(regions).tolist()))
-    groups = [numpy.searchsorted(names, region) for region in regions]
+    names = sorted(set(numpy.concatenate([tally.region for tally in tallies]).tolist()))
+    groups = [numpy.searchsorted(names, tally.region) for tally in tallies]
     return _grouped(REGION, names, tallies, groups)
 
 

@@ -59,18 +59,19 @@ def test_an_interrupt_before_the_first_replicate_ended_passes_through():
 def test_an_interrupt_keeps_settings_only_if_each_has_a_replicate():
     """Three settings of two: after the first round all have one; before, a picture would lack."""
 
-    def cut_at(wanted):
+    def cut_at(wanted, **more):
         def progress(done, total, what):
             if (done, total) == (wanted, 6):
                 raise KeyboardInterrupt
 
-        return by_setting([abs, float, str], 2, progress=progress, what="runs")
+        return by_setting([abs, float, str], 2, progress=progress, what="runs", **more)
 
     came, notes = cut_at(4)
     assert came == [[0, 1], [0.0], ["0"]]
     assert notes == ["Interrupted: 4 of 6 runs ended; all figures are of those."]
     with pytest.raises(KeyboardInterrupt):
         cut_at(2)
+    assert cut_at(2, may_lack=True).outcomes == [[0], [0.0], []]
 
 
 def test_progress_is_told_before_the_first_replicate_and_after_each():
@@ -188,12 +189,26 @@ def test_a_variable_bounds_the_jobs(monkeypatch):
 
 RUNS = {
     "propagation": SMALL,
-    "stale-rate": {**SMALL, "block_intervals_s": [30.0], "block_sizes_bytes": [1000, 10**6]},
+    "stale-rate": {**SMALL, "block_intervals_s": [3.0], "block_sizes_bytes": [1000, 10**6]},
     "split-votes": {"n_trials": 20},
     "sybil": {"n_runs": 2, "identities_in_cluster": [0, 2], "n_slots": 1000, "lottery_runs": 2,
               "identities_in_lottery": [1], "lottery_nodes": 6, "lottery_blocks": 20},
     "double-spend": {"attacker_shares": [0.3], "confirmations": [1, 2], "n_races": 100,
                      "n_played": 3, "n_nodes": 10, "told_peers": [1]},
+    "selfish-network": {**SMALL, "n_blocks": 200, "gateways": [1, 2]},
+    "selfish-mining": {"alphas": [0.3, 0.4], "gammas": [0.5], "n_blocks": 1000, "replicates": 3},
+    "propagation-sweep": {"n_nodes": 40, "n_blocks": 2, "replicates": 2,
+                          "block_sizes_bytes": [1000, 10**6]},
+    "who-loses": {**SMALL, "n_blocks": 50, "n_blocks_alone": 1000, "replicates": 2},
+    "hash-power-needed": {**SMALL, "n_blocks": 50, "honest_intervals_s": [30.0, 6.0],
+                          "n_blocks_worst": 1000},
+    "leader-election": {"timeout_ranges_ms": ["150-300"], "n_trials": 8},
+    "failover": {"n_trials": 6, "cluster_sizes": [3]},
+    "gossip-front": SMALL,
+    "validation-sensitivity": {"network_years": [2016, 2022], "n_nodes": 40, "n_blocks": 3,
+                               "replicates": 2},
+    "validation": {"n_nodes": 40, "n_blocks": 10, "replicates": 2,
+                   "groups": ["years", "coins", "forks"]},
 }  # fmt: skip
 
 
