@@ -27,7 +27,7 @@ SAVED = "table"
 """Where a notebook looks for a table that was measured already, under its working directory."""
 
 SYSTEMS = ("Paxos", "Raft (etcd)", "Nakamoto (Bitcoin)")
-LIVE = {"n_requests": 100, "rounds": 3, "n_failovers": 3, "clients": [1, 64, 256], "load_s": 2.0}
+LIVE = {"n_failovers": 3, "clients": [1, 64, 256], "load_s": 2.0}
 """How long real etcd is measured for its column: about a minute."""
 
 SIZES = ("n_nodes", "replicates", "seed")

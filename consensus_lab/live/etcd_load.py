@@ -12,19 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import NamedTuple
 
+from consensus_lab.live import machine
 from consensus_lab.live.etcd import CHANNEL_OPTIONS, EtcdCluster, ServerEnded, load_grpc
 from consensus_lab.live.etcd_messages import (
     PUT,
-    RANGE,
-    STATUS,
     Status,
     put_request,
-    range_request,
     varint,
 )
 from consensus_lab.node import ParameterError
 
-WARM_UP_REQUESTS = 20
+WARM_UP_REQUESTS = 10
 FAILOVER_S_MAX = 30.0
 POLL_S = 0.002
 VALUE_SIZE_BYTES_MAX = 2_000_000
@@ -45,41 +43,47 @@ class RequestLimit(NamedTuple):
     error: str
 
 
-def put_latencies_ms(
-    cluster: EtcdCluster, *, server: int, n_requests: int, value_size_bytes: int
-) -> list[float]:
-    """Milliseconds of each put of one client that waits for each answer; keys of eight bytes."""
-    value = b"v" * value_size_bytes
-    requests = [put_request(b"%08d" % number, value) for number in range(n_requests)]
-    return _call_latencies_ms(cluster, server, PUT, requests)
+class Puts(NamedTuple):
+    """Puts of one client: each one's latency, and the mean processor time that a put took.
 
-
-def status_latencies_ms(cluster: EtcdCluster, *, server: int, n_requests: int) -> list[float]:
-    """Milliseconds of calls that one server answers alone, without its disk and the others."""
-    return _call_latencies_ms(cluster, server, STATUS, [b""] * n_requests)
-
-
-def read_latencies_ms(cluster: EtcdCluster, *, server: int, n_requests: int) -> list[float]:
-    """Milliseconds of linearizable reads: the leader asks a quorum whether it still leads, no disk.
-
-    Beyond a call that one server answers alone this is one round of the servers' own transport.
+    Milliseconds; `cpu_ms` of each server in their order, none where this system does not tell it.
     """
-    return _call_latencies_ms(cluster, server, RANGE, [range_request(b"00000000")] * n_requests)
+
+    latencies_ms: list[float]
+    cpu_ms: list[float]
+    client_cpu_ms: float
 
 
-def _call_latencies_ms(
-    cluster: EtcdCluster, server: int, method: str, requests: list[bytes]
-) -> list[float]:
-    """Milliseconds of each call, after some that warm up the connection."""
-    call, clock = cluster.call(server, method), time.perf_counter_ns
-    for request in requests[:1] * WARM_UP_REQUESTS:
-        call(request)
+def watched_puts(
+    cluster: EtcdCluster, *, server: int, n_requests: int, value_size_bytes: int
+) -> Puts:
+    """Puts of one client that waits for each answer; keys of eight bytes.
+
+    Some puts before warm up the connection.
+    """
+    value, call, clock = b"v" * value_size_bytes, cluster.call(server, PUT), time.perf_counter_ns
+    for _ in range(WARM_UP_REQUESTS):
+        call(put_request(b"warm-up", value))
+    requests = [put_request(b"%08d" % number, value) for number in range(n_requests)]
+    before, client_before = _cpu_ms(cluster), time.process_time()
     latencies_ms = []
     for request in requests:
         begin_ns = clock()
         call(request)
         latencies_ms.append((clock() - begin_ns) / 1e6)
-    return latencies_ms
+    client_ms = (time.process_time() - client_before) * 1e3 / n_requests
+    spent = zip(before, _cpu_ms(cluster), strict=True)
+    return Puts(latencies_ms, [(after - begin) / n_requests for begin, after in spent], client_ms)
+
+
+def _cpu_ms(cluster: EtcdCluster) -> list[float]:
+    """Processor time of each server so far; none where this system does not tell it."""
+    try:
+        return [
+            machine.process_cpu_ms(process.pid) for _, process in sorted(cluster.processes.items())
+        ]
+    except OSError:
+        return []
 
 
 def puts_per_s(

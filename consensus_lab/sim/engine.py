@@ -188,8 +188,7 @@ class Engine(EventLoop):
             self._take(process, work, process.incarnation, None)
 
     def _queue_for_cpu(self, process: Process, cost_ns: int, work: tuple[Any, ...]) -> None:
-        process.cpu_free_ns = max(self.now, process.cpu_free_ns) + cost_ns
-        self._push(process.cpu_free_ns, _TAKE, process, work, process.incarnation)
+        self._push(process.work(self.now, cost_ns), _TAKE, process, work, process.incarnation)
 
     def _take(self, process: Process, work: tuple[Any, ...], incarnation: int, _c: Any) -> None:
         """Hand over an input whose CPU time has passed, or a message to oneself."""
@@ -337,7 +336,7 @@ class Engine(EventLoop):
         if process.has_cost:
             host = process.host
             cost = host.send_ns + message_size(message) * host.kilobyte_ns // BYTES_PER_KILOBYTE
-            ready = process.cpu_free_ns = max(ready, process.cpu_free_ns) + cost
+            ready = process.work(ready, cost)
         left = self.links.leave(sender, message, ready)
         arrivals = self.links.travel(sender, to, message, left) if receiver is not None else ()
         if not arrivals:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
+from heapq import heapreplace
 from typing import Any
 
 from consensus_lab.node import NodeId, ParameterError, Persist
@@ -19,6 +20,27 @@ from consensus_lab.sim.links import NANOSECONDS_PER_SECOND
 from consensus_lab.sim.streams import keyed_draw
 
 PARTS_PER_MILLION = 1_000_000
+
+
+class Cores:
+    """The cores of a machine that several nodes share; work takes them in the order it comes.
+
+    Parameters
+    ----------
+    count : int
+        How many pieces of work are done at the same time.
+    """
+
+    def __init__(self, count: int) -> None:
+        if count < 1:
+            raise ParameterError("cores", count, "at least 1")
+        self._free_ns = [0] * count  # A heap: when each core is through.
+
+    def work(self, ready_ns: int, cost_ns: int) -> int:
+        """When work is done that is ready then: on the core that is free first."""
+        done_ns = max(ready_ns, self._free_ns[0]) + cost_ns
+        heapreplace(self._free_ns, done_ns)
+        return done_ns
 
 
 @dataclass(frozen=True)
@@ -39,6 +61,8 @@ class Host:
         Each write takes up to this much longer, uniformly.
     disk_bytes_per_s : int or None
         Sequential write speed; None means that bytes take no time.
+    cores : Cores or None
+        Shared with the other hosts that name the same; None is a core of its own.
     """
 
     receive_ns: int = 0
@@ -47,6 +71,7 @@ class Host:
     fsync_ns: int = 0
     fsync_jitter_ns: int = 0
     disk_bytes_per_s: int | None = None
+    cores: Cores | None = None
 
     def __post_init__(self) -> None:
         for name in ("receive_ns", "send_ns", "kilobyte_ns", "fsync_ns", "fsync_jitter_ns"):
@@ -148,6 +173,13 @@ class Process:
     def local(self, now: int) -> int:
         """What this node's clock shows."""
         return now if self.true_clock else self.clock.local(now)
+
+    def work(self, now: int, cost_ns: int) -> int:
+        """When CPU work that comes now is done: after this node's earlier work, on a free core."""
+        ready_ns, cores = max(now, self.cpu_free_ns), self.host.cores
+        done_ns = ready_ns + cost_ns if cores is None else cores.work(ready_ns, cost_ns)
+        self.cpu_free_ns = done_ns
+        return done_ns
 
     def write(self, persist: Persist) -> None:
         """Make one batch of writes durable."""

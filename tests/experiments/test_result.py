@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,19 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
         _, low, high = intervals.proportion_interval(int((sample > 2.0).sum()), 60)
         hits["proportion"] += low <= numpy.exp(-1.0) <= high
     assert min(hits.values()) > 915, hits
+
+
+def test_the_bootstrap_covers_the_truth_nearly_as_often() -> None:
+    """Of thirty values a percentile interval is known to be a little short: 92 to 93 of 100."""
+    generator, source, hits = numpy.random.default_rng(5), random.Random(5), 0
+    for _ in range(200):
+        sample = generator.exponential(2.0, 30).tolist()
+        value, low, high = intervals.bootstrap_interval(
+            sample, lambda drawn: sum(drawn) / len(drawn), source=source
+        )
+        assert low <= value <= high
+        hits += low <= 2.0 <= high
+    assert 0.86 * 200 < hits < 200
 
 
 def test_intervals_of_nothing_claim_nothing() -> None:

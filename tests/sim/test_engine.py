@@ -23,7 +23,7 @@ from consensus_lab.node import (
 from consensus_lab.sim.engine import Engine
 from consensus_lab.sim.faults import ClockFault, Crash, SlowDisk, Trouble, install, partition
 from consensus_lab.sim.links import Bandwidth, Link, Links
-from consensus_lab.sim.process import Host
+from consensus_lab.sim.process import Cores, Host
 from consensus_lab.sim.trace import Trace
 
 ROOT = Path(__file__).parents[2]
@@ -195,6 +195,20 @@ def test_cpu_handles_one_input_after_the_other_and_charges_each_send() -> None:
     assert [time for _, time in engine.nodes[0].log[1:]] == [100, 200]
     # The second input was queued before the first one's messages were sent.
     assert [time for _, time in engine.nodes[1].log[1:]] == [210, 220, 230, 240]
+
+
+def test_hosts_that_share_cores_wait_for_each_other_and_the_others_do_not() -> None:
+    """Three inputs at once: on two cores the third waits, on one the second does, too."""
+    for count, expected in ((1, [100, 200, 300]), (2, [100, 100, 200]), (3, [100] * 3)):
+        host = Host(receive_ns=100, cores=Cores(count))
+        engine = engine_of({0: {}, 1: {}, 2: {}, 3: {}}, hosts=dict.fromkeys((0, 1, 2), host))
+        for node_id in (0, 1, 2, 3):
+            engine.submit(node_id, "go", 0)
+        engine.run()
+        assert [engine.nodes[i].log[1][1] for i in (0, 1, 2)] == expected
+        assert engine.nodes[3].log[1][1] == 0
+    with pytest.raises(ParameterError, match="cores"):
+        Cores(0)
 
 
 def test_long_messages_queue_for_upload_and_short_ones_slip_between() -> None:

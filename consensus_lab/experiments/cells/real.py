@@ -10,6 +10,7 @@ from statistics import fmean, median
 from typing import NamedTuple
 
 from consensus_lab import constants, data
+from consensus_lab.experiments import live_etcd as live
 from consensus_lab.experiments import throughput
 from consensus_lab.experiments.cells.loads import mean_transaction_bytes
 from consensus_lab.experiments.intervals import mean_interval
@@ -73,17 +74,15 @@ def saved_etcd() -> dict[Key, Real]:
 def live_etcd(result: Result) -> dict[Key, Real]:
     """Real etcd, measured now: a result of the experiment `live-etcd`."""
     names = {measure.quantity: measure for measure in result.measures}
-    put, predicted = names["put_ms_p50"], names["predicted_put_ms_p50"]
+    put, predicted = names["put_ms_p50"], live.prediction(result.measures)
     rates = [one for name, one in names.items() if name.startswith("puts_per_s_")]
     best = max(rates, key=lambda measure: measure.value)
     largest, failover = names["value_size_bytes_max"], names["new_leader_ms_mean"]
     here = "real etcd on this machine, now"
-    is_within = predicted.low <= put.value <= predicted.high
     return {
         ("finality", RAFT): Real(
             f"{put.value:.2f} ms ({put.low:.2f}–{put.high:.2f})",
-            f"{here}; {'within' if is_within else 'outside'} what its disk and reads predict, "
-            f"{predicted.low:.2f} to {predicted.high:.2f} ms", put.value),
+            f"{here}, median; {predicted.words}", put.value),
         ("throughput", RAFT): Real(f"{best.value:,.0f} TPS", here, best.value),
         ("payload_limit", RAFT): Real(f"{largest.value:,.0f} bytes of value", here, largest.value),
         ("failures", RAFT): Real(
