@@ -15,6 +15,7 @@ after more others than that would take effect again; the limit is far above what
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any, NamedTuple, Protocol
 
@@ -125,7 +126,8 @@ class Sessions:
         if requests_max < 1:
             raise ParameterError("requests_max", requests_max, "at least 1")
         self.requests_max = requests_max
-        self._results: dict[Hashable, Any] = {}
+        # Not a plain dict: there the way to the oldest grows with all that were taken out before.
+        self._results: OrderedDict[Hashable, Any] = OrderedDict()
 
     def __contains__(self, request_id: Hashable) -> bool:
         return request_id in self._results
@@ -143,7 +145,7 @@ class Sessions:
         assert request_id not in results, "A request takes effect once."
         results[request_id] = result
         if len(results) > self.requests_max:
-            del results[next(iter(results))]
+            results.popitem(last=False)
 
     def snapshot(self) -> tuple[tuple[Hashable, Any], ...]:
         """All that is remembered, oldest first, as an immutable value."""
@@ -151,7 +153,7 @@ class Sessions:
 
     def restore(self, remembered: tuple[tuple[Hashable, Any], ...]) -> None:
         """Replace what is remembered by a `snapshot`."""
-        self._results = dict(remembered)
+        self._results = OrderedDict(remembered)
 
 
 def sessions_size_bytes(remembered: tuple[tuple[Hashable, Any], ...]) -> int:
