@@ -92,7 +92,8 @@ def joint_vote(
     incoming: Collection[NodeId], outgoing: Collection[NodeId], votes: Mapping[NodeId, bool]
 ) -> VoteResult:
     """How an election stands that both halves must win (Raft §6)."""
-    results = {majority_vote(incoming, votes), majority_vote(outgoing, votes)}
-    if VoteResult.LOST in results:
-        return VoteResult.LOST
-    return VoteResult.PENDING if VoteResult.PENDING in results else VoteResult.WON
+    result = majority_vote(incoming, votes)
+    if not outgoing or result is VoteResult.LOST:
+        return result
+    other = majority_vote(outgoing, votes)
+    return result if other is VoteResult.WON else other

@@ -43,6 +43,14 @@ from consensus_lab.sim.trace import Record, Trace
 # Kinds of event: places in the loop's handlers.
 _DELIVER, _TIMER, _SUBMIT, _TAKE, _DURABLE, _REACH = range(1, 7)
 
+# Effects that keep their place behind a write that is under way.
+_IN_STREAM = frozenset({Send, Apply, Unapply, Reply})
+# Effects that only a trace and a hook see: name in the trace, attribute that holds the hook.
+_WATCHED = {
+    Apply: ("apply", "on_apply"), Unapply: ("unapply", "on_unapply"),
+    Reply: ("reply", "on_reply"), Note: ("note", "on_note"),
+}  # fmt: skip
+
 BYTES_PER_KILOBYTE = 1000
 
 Hook = Callable[[NodeId, Any, int], None]
@@ -94,6 +102,11 @@ class Engine(EventLoop):
             self._deliver, self._timer, self._submit, self._take, self._durable, self._reach,
         )  # fmt: skip
         super().__init__(handlers, invariants)
+        self._carry_out: dict[type, Callable[[Process, Any], None]] = {
+            Send: self._send, Persist: self._persist,
+            SetTimer: self._set_timer, CancelTimer: self._cancel_timer,
+            **dict.fromkeys(_WATCHED, self._show),
+        }  # fmt: skip
         self.make_node = make_node
         self.seed = seed
         self.links = links if isinstance(links, Links) else Links(links or Link(0))
@@ -235,7 +248,8 @@ class Engine(EventLoop):
         count, process.writing = process.writing, 0
         while stream:
             if type(stream[0]) is not Persist:
-                self._release(process, stream.popleft())
+                effect = stream.popleft()
+                self._carry_out[type(effect)](process, effect)
             elif count:
                 count -= 1
                 process.write(stream.popleft())
@@ -248,65 +262,43 @@ class Engine(EventLoop):
     # How effects are carried out.
 
     def _perform(self, process: Process, effects: Effects) -> None:
-        stream = process.stream
-        effect: Any
+        """Each in its turn: at once, or behind the write that is under way."""
+        stream, carry_out = process.stream, self._carry_out
         for effect in effects:
             kind = type(effect)
-            if kind is Send:
-                if stream:
-                    stream.append(effect)
-                else:
-                    self._send(process, effect.to, effect.message)
-            elif kind is SetTimer:
-                self._set_timer(process, effect)
-            elif kind is CancelTimer:
-                timer = process.timers.get(effect.name)
-                if timer is not None:
-                    timer.due_ns = None
-            elif kind is Note:
-                self._watched(process, "note", self.on_note, effect)
-            elif kind is Persist:
-                self._persist(process, effect)
-            elif stream:
+            if stream and kind in _IN_STREAM:
                 stream.append(effect)
             else:
-                self._release(process, effect)
+                carry_out[kind](process, effect)
 
     def _persist(self, process: Process, effect: Persist) -> None:
-        self._record(process.node_id, "persist", detail=effect)
-        if process.stream or process.host.has_disk_cost:
+        if self.trace is not None:
+            self._record(process.node_id, "persist", detail=effect)
+        if process.stream or process.has_disk_cost:
             process.stream.append(effect)
             if not process.writing:
                 self._begin_write(process)
         else:
             process.write(effect)
-            self._record(process.node_id, "durable")
+            if self.trace is not None:
+                self._record(process.node_id, "durable")
 
     def _begin_write(self, process: Process) -> None:
         took = process.begin_write(self._disk_key)
         self._push(self.now + took, _DURABLE, process, process.incarnation)
 
-    def _release(self, process: Process, effect: Any) -> None:
-        kind = type(effect)
-        if kind is Send:
-            self._send(process, effect.to, effect.message)
-        elif kind is Apply:
-            self._watched(process, "apply", self.on_apply, effect)
-        elif kind is Reply:
-            self._watched(process, "reply", self.on_reply, effect)
-        elif kind is Unapply:
-            self._watched(process, "unapply", self.on_unapply, effect)
-        else:
-            raise AssertionError(f"not an effect: {effect!r}")
-
-    def _watched(self, process: Process, event: str, hook: Hook | None, effect: Any) -> None:
+    def _show(self, process: Process, effect: Any) -> None:
+        """To the engine it is nothing but news for whoever watches."""
+        event, hook_name = _WATCHED[type(effect)]
         if self.trace is not None:
             kind, detail = (effect.kind, effect.detail) if event == "note" else ("", effect)
             self._record(process.node_id, event, kind, detail=detail)
+        hook: Hook | None = getattr(self, hook_name)
         if hook is not None:
             hook(process.node_id, effect, self.now)
 
-    def _send(self, process: Process, to: NodeId, message: Message) -> None:
+    def _send(self, process: Process, effect: Send) -> None:
+        to, message = effect
         sender = process.node_id
         number = 0
         if self.trace is not None:
@@ -366,6 +358,11 @@ class Engine(EventLoop):
         if timer.entry_ns is None or due < timer.entry_ns:
             timer.entry_ns = due
             self._push(due, _TIMER, process, effect.name, process.incarnation)
+
+    def _cancel_timer(self, process: Process, effect: CancelTimer) -> None:
+        timer = process.timers.get(effect.name)
+        if timer is not None:
+            timer.due_ns = None
 
     # Small things.
 

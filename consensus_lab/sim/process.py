@@ -142,9 +142,9 @@ class Process:
     """A node with its machine.  The engine owns it; faults and checks may look at it."""
 
     __slots__ = (
-        "bytes_sent", "clock", "cpu_free_ns", "disk", "has_cost", "host", "incarnation",
-        "is_alive", "latencies", "messages_sent", "node", "node_id", "stream", "timers",
-        "true_clock", "write_count", "writing",
+        "bytes_sent", "clock", "cpu_free_ns", "disk", "has_cost", "has_disk_cost", "host",
+        "incarnation", "is_alive", "latencies", "messages_sent", "node", "node_id", "stream",
+        "timers", "true_clock", "write_count", "writing",
     )  # fmt: skip
 
     def __init__(self, node_id: NodeId, host: Host) -> None:
@@ -169,6 +169,7 @@ class Process:
         """From now on run on that machine."""
         self.host = host
         self.has_cost = host.has_cpu_cost
+        self.has_disk_cost = host.has_disk_cost
 
     def local(self, now: int) -> int:
         """What this node's clock shows."""
