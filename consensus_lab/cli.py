@@ -10,17 +10,18 @@ import argparse
 import shutil
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from consensus_lab.node import ParameterError
 
+if TYPE_CHECKING:
+    from consensus_lab.experiments import Progress
+
 EXIT_OK, EXIT_DIFFERS, EXIT_MISTAKE, EXIT_INTERRUPTED = 0, 1, 2, 130
 RESULTS = "results"
-_PROGRESS_EVERY_S = 2.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     books.add_argument("folder")
     again = add("reproduce", _reproduce, "run a saved result again and compare to the byte")
     again.add_argument("folder")
+    _add_jobs(again)
     again.add_argument("--quiet", action="store_true", help="show no progress")
     sweep = add("sweep", _sweep, "make every run of a sweep that is not there yet")
     sweep.add_argument("file", help="YAML file: experiment or notebook, fixed, grid, seeds, ...")
@@ -140,7 +142,7 @@ def _describe(chosen: argparse.Namespace) -> None:
         print(f"    {row['meaning']}; allowed: {row['allowed']}{full}")
 
 
-def _run(chosen: argparse.Namespace) -> None:
+def _run(chosen: argparse.Namespace) -> int:
     from consensus_lab.experiments import load, timed
 
     module = load(chosen.name)
@@ -153,6 +155,10 @@ def _run(chosen: argparse.Namespace) -> None:
     result.save(out)
     print(_text_of(result))
     print(f"\nsaved in {out} ({result.wall_s:.1f} s)")
+    if not result.interruption:
+        return EXIT_OK
+    print(f"consensus-lab: interrupted; what had ended is saved in {out}", file=sys.stderr)
+    return EXIT_INTERRUPTED
 
 
 def _table(chosen: argparse.Namespace) -> int:
@@ -246,7 +252,8 @@ def _notebooks(chosen: argparse.Namespace) -> None:
 def _reproduce(chosen: argparse.Namespace) -> int:
     from consensus_lab.provenance import reproduce
 
-    outcome = reproduce(Path(chosen.folder), progress=_progress(quiet=chosen.quiet))
+    with _jobs(chosen.jobs):
+        outcome = reproduce(Path(chosen.folder), progress=_progress(quiet=chosen.quiet))
     print(outcome.text())
     return EXIT_OK if outcome.is_identical else EXIT_DIFFERS
 
@@ -330,30 +337,11 @@ def _text_of(result: object) -> str:
     return "\n".join(lines)
 
 
-def _progress(*, quiet: bool) -> Callable[[int, int, str], None]:
-    """A bar on a terminal, a plain line every two seconds elsewhere, nothing when quiet."""
+def _progress(*, quiet: bool) -> Progress:
+    from consensus_lab.experiments import progress
     from consensus_lab.experiments import quiet as silence
 
-    if quiet:
-        return silence
-    begin = time.monotonic()
-    last = [begin]
-
-    def show(done: int, total: int, what: str) -> None:
-        now = time.monotonic()
-        ends = done >= total
-        is_terminal = sys.stderr.isatty()
-        if now - last[0] < (0.1 if is_terminal else _PROGRESS_EVERY_S) and not ends:
-            return
-        last[0] = now
-        took = now - begin
-        rest = f", about {took / done * (total - done):.0f} s left" if done and not ends else ""
-        rate = f", {done / took:.2g} per s" if done and took > 0 else ""
-        line = f"{done}/{total} {what} ({took:.0f} s{rate}{rest})"
-        print(f"\r\x1b[K{line}" if is_terminal else line, end="" if is_terminal and not ends
-              else "\n", file=sys.stderr, flush=True)  # fmt: skip
-
-    return show
+    return silence if quiet else progress.shown()
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from consensus_lab import data, experiments
 from consensus_lab.experiments import Progress, quiet
+from consensus_lab.experiments.replicates import whole
 from consensus_lab.experiments.result import Result, checksum
 from consensus_lab.node import ParameterError
 
@@ -127,9 +128,12 @@ def reproduce(
     """
     folder = Path(folder)
     saved = read_manifest(folder)
+    if "interrupted" in saved:
+        raise ParameterError("folder", str(folder), f"a whole result ({saved['interrupted']})")
     module = experiments.load(saved["experiment"])
     parameters = module.Parameters.of(saved["parameters"])
-    result = experiments.run(saved["experiment"], parameters, progress=progress)
+    with whole():
+        result = experiments.run(saved["experiment"], parameters, progress=progress)
     altered = _altered(folder, saved["files"])
     with tempfile.TemporaryDirectory(prefix="consensus-lab-") as place:
         fresh = Path(into) if into is not None else Path(place) / "result"

@@ -113,9 +113,8 @@ def sweep(
             for done, (task, came) in enumerate(ends, 1):
                 if came:
                     failures[task.run.key] = _failure(task.run, came)
-                rate = done / (time.perf_counter() - begin)
                 failed = f", {len(failures)} failed" if failures else ""
-                progress(done, len(missing), f"runs{failed}, {_per_time(rate)}")
+                progress(done, len(missing), f"runs{failed}")
     finally:
         _remove_remains(out, {run.key for run in missing})
     ordered = tuple(failures[run.key] for run in missing if run.key in failures)
@@ -146,10 +145,6 @@ def _remove_remains(out: Path, keys: set[str]) -> None:
 def _failure(run: Run, came: object) -> Failure:
     name = f"{type(came).__name__}: " if isinstance(came, BaseException) else ""
     return Failure(run.key, run.parameters, name + " ".join(str(came).split()))
-
-
-def _per_time(rate: float) -> str:
-    return f"{rate:.1f} per s" if rate >= 1 else f"{rate * 60:.1f} per min"
 
 
 @contextmanager

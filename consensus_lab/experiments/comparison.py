@@ -15,6 +15,7 @@ from consensus_lab import constants
 from consensus_lab.experiments import Progress, live_etcd, quiet
 from consensus_lab.experiments.cells import real, rows, tolerances
 from consensus_lab.experiments.parameters import ParameterSet, parameter
+from consensus_lab.experiments.replicates import whole
 from consensus_lab.experiments.result import Measure, Published, Result, checksum, new_folder
 from consensus_lab.network import geography
 from consensus_lab.report import table, table_changes, table_html, table_text
@@ -90,7 +91,8 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
     limits, makers, made = tolerances.tolerances(), rows.Rows(parameters).makers(), []
     for place, essay in enumerate(statements):
         progress(place, len(statements), f"rows; now: {essay.title.lower()}")
-        cells = makers[essay.key](*essay.cells)
+        with whole():
+            cells = makers[essay.key](*essay.cells)
         made.append(table.Row(essay.key, essay.title, tuple(
             tolerances.judged(
                 _with_sources(cell, essay, real_values.get((essay.key, system))),

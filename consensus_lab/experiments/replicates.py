@@ -31,6 +31,7 @@ from typing import Any, NamedTuple
 from consensus_lab import data
 from consensus_lab.experiments import Progress
 from consensus_lab.experiments.pool import Lost, Pool, cores, outcomes, processes
+from consensus_lab.experiments.result import INTERRUPTED
 from consensus_lab.node import ParameterError
 
 ALL_CORES = 0
@@ -158,7 +159,7 @@ def by_setting(
         ended = sum(map(len, came))
         progress(ended, ended, f"{what}, interrupted")
         noun = "replicates" if len(functions) == 1 else what
-        notes = [f"Interrupted: {ended} of {len(units)} {noun} ended; all figures are of those."]
+        notes = [f"{INTERRUPTED} {ended} of {len(units)} {noun} ended; all figures are of those."]
     return Ended([[one[r] for r in sorted(one)] for one in came], notes)
 
 

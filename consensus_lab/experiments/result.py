@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
+INTERRUPTED = "Interrupted:"
+"""How a note begins that says which part of a run had ended when it was stopped."""
+
 LIBRARIES = ("numpy", "pandas", "scipy", "networkx", "numba", "matplotlib")
 
 
@@ -152,6 +155,11 @@ class Result:
         ]  # fmt: skip
         return pandas.DataFrame(rows, columns=columns)
 
+    @property
+    def interruption(self) -> str:
+        """What had ended when the run was interrupted; empty for a whole run."""
+        return next((note for note in self.notes if note.startswith(INTERRUPTED)), "")
+
     def measure(self, quantity: str) -> Measure:
         """The measure of that name; `KeyError` names those that exist."""
         for measure in self.measures:
@@ -178,6 +186,7 @@ class Result:
             "commit": code_commit(),
             "inputs": dict(sorted(self.inputs.items())),
             "wall_s": round(self.wall_s, 3),
+            **({"interrupted": self.interruption} if self.interruption else {}),
         }
 
     def save(self, folder: str | Path) -> Path:

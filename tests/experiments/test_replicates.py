@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import pandas
 import pytest
 
 from consensus_lab import data, experiments
 from consensus_lab.experiments import propagation, replicates
 from consensus_lab.experiments.replicates import WorkerDied, by_setting, finished, jobs
 from consensus_lab.node import ParameterError
+from consensus_lab.provenance import reproduce
 
 SMALL = {"n_nodes": 20, "n_blocks": 2, "replicates": 4, "degree": 4}
 INPUT = "network/geography_regions.csv"
@@ -183,6 +188,77 @@ def test_a_variable_bounds_the_jobs(monkeypatch):
     monkeypatch.setenv(replicates.JOBS_MAX_VARIABLE, "few")
     with pytest.raises(ParameterError, match="CONSENSUS_LAB_JOBS_MAX"):
         finished(abs, 2, progress=no_progress, what="runs")
+
+
+# A run of its own, from the command line.
+
+RUN = ["run", "split-votes", "-p", "n_trials=4000", "-p", "cluster_sizes=[3]", "--jobs", "2"]
+
+
+@pytest.fixture
+def running(tmp_path):
+    """A run on two cores that has ended some replicates of every setting, and its folder."""
+    mark = f"CONSENSUS_LAB_TEST={tmp_path}"
+    code = "import sys; from consensus_lab.cli import main; sys.exit(main(sys.argv[1:]))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *RUN, "--out", str(tmp_path / "out")],
+        env={**os.environ, **dict([mark.split("=")])}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    line = process.stderr.readline()
+    assert "/16000 elections (" in line and not line.startswith("0/"), line
+    assert len(alive(mark)) >= 4  # Itself, the server that forks, and two workers.
+    yield process, tmp_path / "out", mark
+    process.kill()
+
+
+def alive(mark):
+    """Processes that began with that environment, zombies left out."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (place / "environ").read_bytes().split(b"\0"):
+                found.append(int(place.name))
+        except OSError:
+            continue  # It has ended, or is not ours.
+    return found
+
+
+def wait_until_gone(mark):
+    """Poll, for processes that end by themselves."""
+    end = time.monotonic() + 60
+    while alive(mark):
+        assert time.monotonic() < end, alive(mark)
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
+def test_ctrl_c_saves_what_has_ended_and_leaves_no_worker_behind(running):
+    """Exit code 130; the manifest says how much it is, and it is not reproduced as a whole."""
+    process, out, mark = running
+    for pid in alive(mark):
+        os.kill(pid, signal.SIGINT)  # As a terminal does, to all of them.
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "interrupted; what had ended is saved" in errors and "Traceback" not in errors
+    manifest = json.loads((out / "manifest.json").read_text())
+    ended = int(manifest["interrupted"].split()[1])
+    assert 4 <= ended < 16000
+    counts = pandas.read_csv(out / "summary.csv")["replicates"]
+    assert counts.sum() == 2 * ended  # Two measures of each setting.
+    wait_until_gone(mark)
+    with pytest.raises(ParameterError, match="a whole result"):
+        reproduce(out)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
+def test_workers_end_when_their_parent_is_killed(running):
+    """By a signal that it cannot handle."""
+    process, _, mark = running
+    process.kill()
+    process.wait()
+    wait_until_gone(mark)
 
 
 # Experiments.
