@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -170,6 +171,31 @@ def test_a_killed_worker_is_replaced_and_a_replicate_that_always_kills_is_named(
         assert (tmp_path / "marker").exists()
         with pytest.raises(WorkerDied, match="replicate 2: its worker died 3 times"):
             finished(partial(killed, ""), 4, progress=no_progress, what="networks")
+
+
+def deaf(replicate):
+    """Ctrl-C reaches everybody in the terminal's group; that one is the parent's business."""
+    os.kill(os.getpid(), signal.SIGINT)
+    return replicate
+
+
+def slow(replicate):
+    """The first two end."""
+    time.sleep(60 if replicate >= 2 else 0)
+    return replicate
+
+
+@pytest.mark.slow
+def test_only_the_parent_is_interrupted_and_what_was_under_way_is_dropped_at_once():
+    """Nobody waits for it, and no process is left."""
+    with jobs(2):
+        assert finished(deaf, 4, progress=no_progress, what="networks").outcomes == [0, 1, 2, 3]
+        begin = time.monotonic()
+        cut = finished(slow, 4, progress=interrupt_at(2), what="networks")
+    assert cut.outcomes == [0, 1]
+    for worker in multiprocessing.active_children():
+        worker.join(30)
+    assert time.monotonic() - begin < 30
 
 
 @pytest.mark.parametrize("count", [-1, 1.5, True, "2"])
