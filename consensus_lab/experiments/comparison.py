@@ -150,8 +150,8 @@ def _notes(parameters: Parameters) -> tuple[str, ...]:
         f"nodes; intervals are 95 %. Published: {constants.ESSAY}.",
         "The Paxos column is single-decree Paxos where one decision is looked at, else Multi-Paxos "
         "under the same key-value store as Raft. The essay states one value for both.",
-        "The two figures of the essay for etcd, below 10 ms and above 10,000 TPS, belong to "
-        "different loads.",
+        "The essay's two figures for etcd, below 10 ms and above 10,000 TPS, are of different "
+        "loads; the cells of the rate say how far both hold together.",
     )
 
 

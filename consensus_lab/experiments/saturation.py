@@ -37,15 +37,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class Parameters(CostParameters):
+class OfferedParameters(CostParameters):
     """What everything costs, and which loads are offered."""
 
-    protocols: list[str] = parameter(
-        list(PROTOCOLS), meaning="replicated logs to compare", choices=PROTOCOLS
-    )
-    n_servers: int = parameter(
-        3, unit="count", meaning="servers of the loaded cluster", minimum=1, maximum=51
-    )
     offered_per_s: list[float] = parameter(
         [1000.0, 5000.0, 20_000.0, 40_000.0, 60_000.0],
         full=[500.0, 1000.0, 2000.0, 5000.0, 10_000.0, 20_000.0, 30_000.0, 40_000.0, 45_000.0,
@@ -57,17 +51,29 @@ class Parameters(CostParameters):
         0.15, full=0.5, unit="s", meaning="simulated time per rate and replicate", minimum=0.05,
         maximum=3600.0,
     )  # fmt: skip
-    replicates: int = parameter(
-        3, full=5, unit="count", meaning="independent runs per rate", minimum=2, maximum=1000
-    )
 
     def check(self) -> None:
         """Refuse loads of which too few requests would be seen."""
+        super().check()
         fewest = min(self.offered_per_s) * self.watched_s
         if fewest < LEAST_REQUESTS:
             least = LEAST_REQUESTS / min(self.offered_per_s)
             allowed = f"at least {least:g}, for {LEAST_REQUESTS} requests of the lowest load"
             raise ParameterError("watched_s", self.watched_s, allowed)
+
+
+class Parameters(OfferedParameters):
+    """The costs and loads, and who is loaded."""
+
+    protocols: list[str] = parameter(
+        list(PROTOCOLS), meaning="replicated logs to compare", choices=PROTOCOLS
+    )
+    n_servers: int = parameter(
+        3, unit="count", meaning="servers of the loaded cluster", minimum=1, maximum=51
+    )
+    replicates: int = parameter(
+        3, full=5, unit="count", meaning="independent runs per rate", minimum=2, maximum=1000
+    )
 
 
 def run(parameters: Parameters, progress: Progress = quiet) -> Result:
@@ -109,8 +115,17 @@ def part(result: Result, name: str) -> pandas.DataFrame:
     return whole
 
 
-def offered_row(costs: Parameters, protocol: str, offered: float) -> dict[str, Any]:
-    """One protocol under one load, over the replicates."""
+def offered_row(costs: Any, protocol: str, offered: float) -> dict[str, Any]:
+    """One protocol under one load, over the replicates.
+
+    Parameters
+    ----------
+    costs : OfferedParameters
+        That say also how many `n_servers` and `replicates` there are.
+    protocol : str
+    offered : float
+        Writes per second.
+    """
     import numpy
 
     outcomes = []

@@ -1,8 +1,8 @@
 """How many transactions per second does each system finish, and at what delay?
 
-A replicated log is loaded by more and more clients, each with one request under way, until its
-leader's CPU is busy; the CPU time per message is calibrated on one published figure of etcd, the
-other figures are predictions.  A chain confirms what fits into its blocks, less what goes stale.
+Writes are offered to a replicated log at a growing rate, until its leader's CPU is busy; what its
+messages and durable writes cost is fitted to etcd's published table (`costed_logs`).  A chain
+confirms what fits into its blocks, less what goes stale.
 """
 
 from __future__ import annotations
@@ -11,36 +11,31 @@ from typing import TYPE_CHECKING, Any
 
 from consensus_lab import constants, data
 from consensus_lab.experiments import Progress, quiet
-from consensus_lab.experiments.clusters import NANOSECONDS_PER_MS, ClosedLoop, ClusterParameters
-from consensus_lab.experiments.clusters import start as start_cluster
-from consensus_lab.experiments.intervals import mean_interval, proportion_interval
+from consensus_lab.experiments.clusters import PROTOCOLS
+from consensus_lab.experiments.costed_logs import (
+    ALL,
+    BENCHMARK,
+    CPU_ROW,
+    benchmark,
+    calibrated,
+    cost_measures,
+)
+from consensus_lab.experiments.intervals import proportion_interval
 from consensus_lab.experiments.networks import NetworkParameters, build, relay_blocks
 from consensus_lab.experiments.parameters import parameter
 from consensus_lab.experiments.result import Measure, Published, Result
-from consensus_lab.sim.links import NANOSECONDS_PER_SECOND
+from consensus_lab.experiments.saturation import OfferedParameters, offered_row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CALIBRATION_ROUNDS = 3
-WARM_UP_SHARE = 0.2
-"""The first answers of a run come from an idle cluster and are left out."""
 
+class Parameters(OfferedParameters, NetworkParameters):
+    """A replicated log under a growing load, and a chain with full blocks."""
 
-class Parameters(ClusterParameters, NetworkParameters):
-    """A cluster under load, and a chain with full blocks."""
-
-    clients: list[int] = parameter(
-        [1, 16, 128, 1000], full=[1, 4, 16, 64, 256, 1000, 4000], unit="count",
-        meaning="numbers of clients to try, each with one request under way", minimum=1,
-        maximum=100_000,
-    )  # fmt: skip
-    n_requests: int = parameter(
-        2000, full=10_000, unit="count", meaning="requests per client count and replicate",
-        minimum=100,
-    )  # fmt: skip
-    is_calibrated: bool = parameter(
-        True, meaning="fit cpu_us to etcd's published rate with 1000 clients; else take it as it is"
+    protocol: str = parameter("raft", meaning="the replicated log", choices=PROTOCOLS)
+    n_servers: int = parameter(
+        3, unit="count", meaning="servers; a majority has to agree", minimum=1, maximum=51
     )
     block_size_bytes: int = parameter(
         constants.BLOCK_SIZE_BYTES_MAX, unit="bytes", meaning="size of each block", minimum=400,
@@ -64,72 +59,32 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
     Returns
     -------
     Result
-        `frame`: one row per system and number of clients: transactions per second with 95 %
-        interval over replicates, latency p50 and p99 (ms).
+        `frame`: one row per system and offered load: transactions per second with 95 % interval
+        over replicates, latency p50 and p99 (ms).
     """
     import pandas
 
-    steps = len(parameters.clients) + 2
+    steps = len(parameters.offered_per_s) + 2
     progress(0, steps, "loads")
     # Before the long part, so that a wrong network is refused at once.
     chain = chain_throughput(parameters)
-    cpu_us = calibrated_cpu_us(parameters) if parameters.is_calibrated else parameters.cpu_us
-    rows = []
-    for place, clients in enumerate(parameters.clients):
+    costs, rows = calibrated(parameters), list[dict[str, Any]]()
+    for place, offered in enumerate(parameters.offered_per_s):
         progress(1 + place, steps, "loads")
-        rows.append(_load_row(parameters.replace(cpu_us=cpu_us), clients))
+        rows.append(_load_row(costs, offered))
     progress(steps, steps, "loads")
     frame = pandas.DataFrame([*rows, {"system": "nakamoto", **chain}])
     return Result(
-        "throughput", parameters, frame, _measures(rows, chain, cpu_us), published(), figure,
-        notes=_notes(parameters, rows, cpu_us),
+        "throughput", parameters, frame, _measures(costs, rows, chain), published(), figure,
+        notes=_notes(costs, rows),
     )  # fmt: skip
 
 
-def one_load(parameters: ClusterParameters, clients: int, requests: int, seed: int) -> Any:
-    """Requests per second and the latencies (ms) of one loaded run, warmed up."""
-    import numpy
-
-    engine, leader = start_cluster(parameters.replace(seed=seed))
-    load = ClosedLoop(engine, leader, clients=clients, value_size_bytes=parameters.value_size_bytes)
-    # Each client has to have gone round some times before the load is steady.
-    load.run(max(requests, 5 * clients))
-    begin = int(WARM_UP_SHARE * len(load.answers_ns))
-    took_ns = load.answers_ns[-1] - load.answers_ns[begin]
-    rate = (len(load.answers_ns) - 1 - begin) * NANOSECONDS_PER_SECOND / took_ns
-    return rate, numpy.array(load.latencies_ns[begin:]) / NANOSECONDS_PER_MS
-
-
-def calibrated_cpu_us(parameters: ClusterParameters) -> float:
-    """The CPU time per message at which 1000 clients reach etcd's published rate.
-
-    A busy leader's rate is in inverse proportion to it, so a few corrections suffice.
-    """
-    target = _benchmark("write", clients=1000, at="leader only")
-    rate, cpu_us = float(target["qps"]), max(parameters.cpu_us, 1.0)
-    trial = parameters.replace(protocol="raft", n_servers=int(target["nodes"]))
-    for _ in range(CALIBRATION_ROUNDS):
-        trial = trial.replace(cpu_us=cpu_us)
-        reached, _latencies = one_load(trial, int(target["clients"]), 5000, parameters.seed)
-        cpu_us *= reached / rate
-    return cpu_us
-
-
-def _load_row(parameters: Parameters, clients: int) -> dict[str, Any]:
-    import numpy
-
-    runs = [
-        one_load(parameters, clients, parameters.n_requests, parameters.seed + replicate)
-        for replicate in range(parameters.replicates)
-    ]
-    tps, low, high = mean_interval(rate for rate, _ in runs)
-    latencies = numpy.concatenate([part for _, part in runs])
-    return {
-        "system": parameters.protocol, "clients": clients, "tps": tps, "tps_low": low,
-        "tps_high": high, "latency_ms_p50": float(numpy.quantile(latencies, 0.5)),
-        "latency_ms_p99": float(numpy.quantile(latencies, 0.99)),
-        "replicates": len(runs),
-    }  # fmt: skip
+def _load_row(costs: Parameters, offered: float) -> dict[str, Any]:
+    row = offered_row(costs, costs.protocol, offered)
+    ends = {f"tps{end}": row[f"completed_per_s{end}"] for end in ("", "_low", "_high")}
+    kept = ("offered_per_s", "latency_ms_p50", "latency_ms_p99", "replicates")
+    return {"system": costs.protocol, **ends, **{name: row[name] for name in kept}}
 
 
 def chain_throughput(parameters: Parameters) -> dict[str, float]:
@@ -159,71 +114,58 @@ def chain_throughput(parameters: Parameters) -> dict[str, float]:
     }  # fmt: skip
 
 
-def _measures(rows: list[dict], chain: dict[str, float], cpu_us: float) -> list[Measure]:
-    measures = [Measure("cpu_us", cpu_us, cpu_us, cpu_us, "us", 1, "calibrated")]
+def _measures(
+    costs: Parameters, rows: list[dict[str, Any]], chain: dict[str, float]
+) -> list[Measure]:
+    measures = cost_measures(costs)
     for row in rows:
-        name = f"tps_{row['clients']}_clients"
-        count = row["replicates"]
-        measures.append(Measure(name, row["tps"], row["tps_low"], row["tps_high"], "1/s", count))
-        p50 = row["latency_ms_p50"]
-        latency = f"latency_ms_p50_{row['clients']}_clients"
-        measures.append(Measure(latency, p50, p50, p50, "ms", count))
+        name, count = f"{row['offered_per_s']:.0f}_offered", row["replicates"]
+        rate, p50 = (row["tps"], row["tps_low"], row["tps_high"]), row["latency_ms_p50"]
+        measures.append(Measure(f"tps_{name}", *rate, "1/s", count))
+        measures.append(Measure(f"latency_ms_p50_{name}", p50, p50, p50, "ms", count))
     best = max(rows, key=lambda row: row["tps"])
-    measures.append(Measure("tps_max", best["tps"], best["tps_low"], best["tps_high"], "1/s",
-                            best["replicates"]))  # fmt: skip
-    tps = (chain["tps"], chain["tps_low"], chain["tps_high"])
-    return [*measures, Measure("tps_nakamoto", *tps, "1/s", int(chain["blocks"]))]
+    rate = (best["tps"], best["tps_low"], best["tps_high"])
+    measures.append(Measure("tps_max", *rate, "1/s", best["replicates"]))
+    rate = (chain["tps"], chain["tps_low"], chain["tps_high"])
+    return [*measures, Measure("tps_nakamoto", *rate, "1/s", int(chain["blocks"]))]
 
 
-def _notes(parameters: Parameters, rows: list[dict], cpu_us: float) -> list[str]:
+def _notes(costs: Parameters, rows: list[dict[str, Any]]) -> list[str]:
     limit = constants.ETCD_FINALITY_MS_MAX
     both = [row for row in rows if row["latency_ms_p50"] < limit]
     best = max((row["tps"] for row in both), default=0.0)
-    how = "fitted to etcd's published rate with 1000 clients; the other rates are predictions"
-    if not parameters.is_calibrated:
-        how = "as given"
+    how = "as given"
+    if costs.is_calibrated:
+        how = "fitted to three rows of etcd's benchmark; notebook 34 predicts the others from them"
     return [
-        f"CPU {cpu_us:.2f} us per message, {how}.",
-        f"Within {limit:g} ms (median) the highest rate tried is {best:,.0f}/s; the essay's two "
-        "figures for etcd belong to different loads.",
+        f"Network {costs.network_ms:.3f} ms, disk {costs.fsync_ms:.2f} ms, CPU {costs.cpu_us:.1f} "
+        f"us per message, {how}.",
+        f"Costs are those of etcd's published benchmark, 2017. Within {limit:g} ms (median) the "
+        f"highest rate completed of those tried is {best:,.0f}/s.",
     ]
 
 
 def benchmark_rows(operation: str) -> list[dict[str, str]]:
     """The rows of etcd's own benchmark for an operation ("write", "read")."""
-    rows = data.rows("etcd/published/benchmarks.csv")
-    return [row for row in rows if row["operation"] == operation]
-
-
-def _benchmark(operation: str, *, clients: int, at: str) -> dict[str, str]:
-    return next(
-        row
-        for row in benchmark_rows(operation)
-        if (row["clients"], row["target"]) == (str(clients), at)
-    )
+    return [row for row in data.rows(BENCHMARK) if row["operation"] == operation]
 
 
 def published() -> list[Published]:
-    """etcd's own benchmark, the essay's values, and what its transaction count implies."""
-    many = _benchmark("write", clients=1000, at="leader only")
-    one = _benchmark("write", clients=1, at="leader only")
+    """The essay's values, etcd's own benchmark, and what the essay's transaction count implies."""
+    leader, everywhere = benchmark(*CPU_ROW), benchmark("write", 1000, ALL)
     implied = constants.BITCOIN_TRANSACTIONS_PER_BLOCK_MIN / constants.BLOCK_INTERVAL_S
-    source = f"etcd {many['etcd_version']} benchmark"
+    source = f"etcd {leader['etcd_version']} benchmark, 1000 clients"
     return [
         Published("tps_max", constants.ETCD_THROUGHPUT_TPS_MIN, "1/s", "essay (lower bound)"),
-        Published("tps_1000_clients", float(many["qps"]), "1/s", f"{source} (calibration)"),
-        Published("latency_ms_p50_1000_clients", float(many["mean_latency_ms"]), "ms",
-                  f"{source} (mean)"),
-        Published("tps_1_clients", float(one["qps"]), "1/s", source),
-        Published("latency_ms_p50_1_clients", float(one["mean_latency_ms"]), "ms",
-                  f"{source} (mean)"),
+        Published("tps_max", float(leader["qps"]), "1/s", f"{source} at the leader (fitted to)"),
+        Published("tps_max", float(everywhere["qps"]), "1/s", f"{source} at all members"),
         Published("tps_nakamoto", constants.BITCOIN_THROUGHPUT_TPS, "1/s", "essay"),
         Published("tps_nakamoto", implied, "1/s", "essay: 1,500 transactions per block"),
     ]  # fmt: skip
 
 
 def figure(result: Result) -> Figure:
-    """Rate and latency over the number of clients."""
+    """Rate and latency over the offered load."""
     from consensus_lab.report.figures import throughput_figure
 
     return throughput_figure(result)

@@ -180,6 +180,7 @@ def saturation(
         curve_with_band(frame, left, x=load, y=rate, low=rate_low, high=rate_high, group=group,
                         x_label=load_label, y_label="completed (1/s)", is_log_x=True,
                         is_log_y=True, published=[(a, b, d) for a, b, _, d in published])
+        style.log_ticks(left.xaxis)  # Loads near the capacity stand too close for a tick each.
         groups = [("", frame)] if group is None else list(frame.groupby(group, sort=False))
         for number, (name, part) in enumerate(groups):
             look, part = style.look(number), part.sort_values(load)

@@ -124,25 +124,19 @@ def finality_figure(result: Any) -> Figure:
 
 
 def throughput_figure(result: Any) -> Figure:
-    """Rate and latency under load, the chain's rate as a line, etcd's benchmark as points."""
+    """Rate and latency over the offered load; the essay's bounds beside."""
     frame = result.frame
     loads = frame[frame["system"] != "nakamoto"]
     chain = frame[frame["system"] == "nakamoto"].iloc[0]
-    at: dict[str, float] = {ref.quantity: ref.value for ref in result.references}
-    source = next((source_name(ref.source) for ref in result.references
-                   if ref.quantity.startswith("tps_1000")), "")  # fmt: skip
-    published = [
-        (float(clients), at[f"tps_{clients}_clients"], at[f"latency_ms_p50_{clients}_clients"],
-         source)
-        for clients in (1, 1000)
-        if f"tps_{clients}_clients" in at and f"latency_ms_p50_{clients}_clients" in at
+    bounds = [
+        (ref.value, f">{ref.value:,.0f}/s", "essay") for ref in result.references
+        if ref.quantity == "tps_max" and ref.source.startswith("essay")
     ]  # fmt: skip
-    bounds = [(at["tps_max"], f">{at['tps_max']:,.0f}/s", "essay")] if "tps_max" in at else []
     best = loads["tps"].max()
     return saturation(
-        loads, load="clients", rate="tps", rate_low="tps_low", rate_high="tps_high",
+        loads, load="offered_per_s", rate="tps", rate_low="tps_low", rate_high="tps_high",
         latency_p50="latency_ms_p50", latency_p99="latency_ms_p99", group="system",
-        load_label="clients, one request each (count)", published=published, rate_bounds=bounds,
+        load_label="offered load (1/s)", rate_bounds=bounds,
         latency_bounds=[(10.0, "<10 ms", "essay")],
         title=f"The log completes up to {best:,.0f} requests per second, the chain "
         f"{chain['tps']:.2g}: {times(best / chain['tps'])} as many",

@@ -319,7 +319,10 @@ def test_every_experiments_figure_is_drawn_from_a_real_run(name):
         "propagation": {"n_blocks": 5},
         "stale-rate": {"n_blocks": 20, "block_intervals_s": [60.0]},
         "finality": {"n_requests": 20, "n_blocks": 60},
-        "throughput": {"clients": [1, 4], "n_requests": 100, "n_blocks": 5, "is_calibrated": False},
+        "throughput": {
+            "offered_per_s": [1000.0, 2000.0], "watched_s": 0.05, "n_blocks": 5,
+            "is_calibrated": False,
+        },
     }[name]
     result = experiments.run(name, {"n_nodes": 30, "replicates": 2, **small})
     figure = result.figure()
