@@ -14,6 +14,7 @@ from consensus_lab.client import Request
 from consensus_lab.constants import CONFIRMATIONS_FOR_FINALITY, RETARGET_INTERVAL_BLOCKS
 from consensus_lab.experiments.clusters import ClusterParameters, factory
 from consensus_lab.experiments.intervals import proportion_interval
+from consensus_lab.experiments.majority_attack import success_blocks
 from consensus_lab.experiments.raft_switches import isolate
 from consensus_lab.kv import Get, Put
 from consensus_lab.node import Effects, Message, NodeId, Send
@@ -163,13 +164,11 @@ def reversals(share_percent: int, *, seed: int = 1, attacks: int = ATTACKS) -> i
     He mines in private from the block before the payment, until he has drawn level or a week has
     passed.
     """
-    import numpy
-
-    draws = array_stream(seed, "adversary", share_percent).random((attacks, HORIZON_BLOCKS))
-    is_his = draws < share_percent / 100
-    lead = numpy.cumsum(numpy.where(is_his, 1, -1), axis=1)
-    is_confirmed = numpy.cumsum(~is_his, axis=1) >= CONFIRMATIONS_FOR_FINALITY
-    return int((is_confirmed & (lead >= 0)).any(axis=1).sum())
+    rng = array_stream(seed, "adversary", share_percent)
+    ends = success_blocks(
+        share_percent / 100, CONFIRMATIONS_FOR_FINALITY, HORIZON_BLOCKS, attacks, rng
+    )
+    return int((ends <= HORIZON_BLOCKS).sum())
 
 
 def adversary_of_chain(published: str, *, seed: int) -> Cell:
