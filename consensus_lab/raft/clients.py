@@ -17,6 +17,7 @@ from consensus_lab.raft.config import RaftConfig
 from consensus_lab.raft.core import RaftCore
 from consensus_lab.raft.entries import (
     NONE,
+    NORMAL,
     ConfChange,
     Entry,
     EntryType,
@@ -148,5 +149,5 @@ class Clients:
 def _request_id(entry: Entry) -> Hashable:
     """The request that an entry stands for."""
     data = entry.data
-    identity: Hashable = data.context if entry.type is not EntryType.NORMAL else data.request_id
+    identity: Hashable = data.context if entry.type is not NORMAL else data.request_id
     return identity

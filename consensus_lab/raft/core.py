@@ -50,7 +50,15 @@ from consensus_lab.raft.entries import (
 )
 from consensus_lab.raft.log import RaftLog
 from consensus_lab.raft.membership import Changer, Configuration, Membership, restore
-from consensus_lab.raft.messages import ReadState, Role, SoftState
+from consensus_lab.raft.messages import (
+    CANDIDATE,
+    FOLLOWER,
+    LEADER,
+    PRE_CANDIDATE,
+    ReadState,
+    Role,
+    SoftState,
+)
 from consensus_lab.raft.progress import Inflights, Progress, ProgressMap
 from consensus_lab.raft.read_index import ReadOnly
 
@@ -141,7 +149,7 @@ class RaftCore:
         self.term = 0
         self.vote = NONE
         self.lead = NONE
-        self.role = Role.FOLLOWER
+        self.role = FOLLOWER
         self.is_learner = False
         self.election_elapsed = 0
         self.heartbeat_elapsed = 0
@@ -162,7 +170,7 @@ class RaftCore:
         self.refused: list[tuple[NodeId, Entry, str]] = []
         self.latest_snapshot: Callable[[], Snapshot | None] = no_snapshot
         self.has_changed = False
-        self.handlers = HANDLERS[Role.FOLLOWER]
+        self.handlers = HANDLERS[FOLLOWER]
         self.set_membership(restore(conf_state, self.changer(Membership(Configuration(), {}))))
         if hard_state != EMPTY_HARD_STATE:
             assert log.committed <= hard_state.commit <= log.last_index
@@ -177,7 +185,7 @@ class RaftCore:
     @property
     def is_leader(self) -> bool:
         """True when this server leads its term, as far as it knows."""
-        return self.role is Role.LEADER
+        return self.role is LEADER
 
     @property
     def is_promotable(self) -> bool:
@@ -213,7 +221,7 @@ class RaftCore:
 
     def tick(self) -> None:
         """One tick of the clock has passed."""
-        if self.role is Role.LEADER:
+        if self.role is LEADER:
             self._tick_leader()
             return
         self.election_elapsed += 1
@@ -229,9 +237,9 @@ class RaftCore:
             if self.config.check_quorum:
                 self.step(msg.MsgCheckQuorum())
             # A transfer that takes longer than an election is given up (thesis §3.10).
-            if self.role is Role.LEADER:
+            if self.role is LEADER:
                 self.lead_transferee = NONE
-        if self.role is Role.LEADER and self.heartbeat_elapsed >= self.config.heartbeat_tick:
+        if self.role is LEADER and self.heartbeat_elapsed >= self.config.heartbeat_tick:
             self.heartbeat_elapsed = 0
             self.step(msg.MsgBeat())
 
@@ -277,21 +285,21 @@ class RaftCore:
     def become_follower(self, term: int, lead: NodeId) -> None:
         """Follow `lead`, or nobody in particular, in that term."""
         self._reset(term)
-        self._take_role(Role.FOLLOWER)
+        self._take_role(FOLLOWER)
         self.lead = lead
 
     def become_pre_candidate(self) -> None:
         """Find out whether an election could be won, without touching term or vote."""
-        assert self.role is not Role.LEADER
-        self._take_role(Role.PRE_CANDIDATE)
+        assert self.role is not LEADER
+        self._take_role(PRE_CANDIDATE)
         self.votes = {}
         self.lead = NONE
 
     def become_candidate(self) -> None:
         """Begin a term of one's own (Raft §5.2)."""
-        assert self.role is not Role.LEADER
+        assert self.role is not LEADER
         self._reset(self.term + 1)
-        self._take_role(Role.CANDIDATE)
+        self._take_role(CANDIDATE)
         self.vote = self.node_id
 
     def become_leader(self) -> None:
@@ -300,9 +308,9 @@ class RaftCore:
         Progress is meaningful on a leader only, so it starts afresh here.  Any entry in the log
         may be a membership change, so none may be proposed before all are applied.
         """
-        assert self.role is not Role.FOLLOWER
+        assert self.role is not FOLLOWER
         self._reset(self.term)
-        self._take_role(Role.LEADER)
+        self._take_role(LEADER)
         self.lead = self.node_id
         last = self.log.last_index
         for node_id, member in self.progress.items():
@@ -353,19 +361,19 @@ def _table(*parts: Iterable[tuple[type, Handler]]) -> dict[type, Handler]:
 
 
 HANDLERS: dict[Role, dict[type, Handler]] = {
-    Role.FOLLOWER: _table(
+    FOLLOWER: _table(
         election.ANY_ROLE, storage.ANY_ROLE, replication.FOLLOWER, snapshots.FOLLOWER,
         leadership.FOLLOWER, read_index.FOLLOWER,
     ),
-    Role.PRE_CANDIDATE: _table(
+    PRE_CANDIDATE: _table(
         election.ANY_ROLE, storage.ANY_ROLE, election.PRE_CANDIDATE, replication.CANDIDATE,
         snapshots.CANDIDATE,
     ),
-    Role.CANDIDATE: _table(
+    CANDIDATE: _table(
         election.ANY_ROLE, storage.ANY_ROLE, election.CANDIDATE, replication.CANDIDATE,
         snapshots.CANDIDATE,
     ),
-    Role.LEADER: _table(
+    LEADER: _table(
         election.ANY_ROLE, storage.ANY_ROLE, replication.LEADER, snapshots.LEADER,
         leadership.LEADER, read_index.LEADER, reconfiguration.LEADER,
     ),

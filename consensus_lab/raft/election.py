@@ -33,7 +33,7 @@ from consensus_lab.raft.messages import (
     MsgVoteResp,
     Role,
 )
-from consensus_lab.raft.quorum import VoteResult, joint_vote
+from consensus_lab.raft.quorum import LOST, WON, VoteResult, joint_vote
 from consensus_lab.raft.sending import broadcast_append
 
 if TYPE_CHECKING:
@@ -174,19 +174,19 @@ def _count(core: RaftCore, message: MsgVoteResp | MsgPreVoteResp) -> VoteResult:
 def vote_response(core: RaftCore, message: MsgVoteResp) -> None:
     """A candidate counts a vote (Raft §5.2)."""
     result = _count(core, message)
-    if result is VoteResult.WON:
+    if result is WON:
         core.become_leader()
         broadcast_append(core)
-    elif result is VoteResult.LOST:
+    elif result is LOST:
         core.become_follower(core.term, NONE)
 
 
 def pre_vote_response(core: RaftCore, message: MsgPreVoteResp) -> None:
     """A pre-candidate counts an answer; with a majority it begins the real election."""
     result = _count(core, message)
-    if result is VoteResult.WON:
+    if result is WON:
         run(core, Campaign.ELECTION)
-    elif result is VoteResult.LOST:
+    elif result is LOST:
         core.become_follower(core.term, NONE)
 
 

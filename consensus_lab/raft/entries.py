@@ -24,6 +24,10 @@ class EntryType(IntEnum):
     CONF_CHANGE_V2 = 2
 
 
+# Under a name of its own: Python 3.11 is slow to find a member in its class.
+NORMAL = EntryType.NORMAL
+
+
 def varint_size(value: int) -> int:
     """Bytes of an unsigned integer in protocol-buffer encoding, seven bits to a byte.
 

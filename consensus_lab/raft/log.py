@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from consensus_lab.raft.entries import Entries, Entry, EntryType, Snapshot, entries_size
+from consensus_lab.raft.entries import NORMAL, Entries, Entry, Snapshot, entries_size
 
 
 def limited(entries: Iterable[Entry], size_bytes_max: int | None) -> Entries:
@@ -141,9 +141,7 @@ class RaftLog:
         if self.applied >= self.committed:
             return False
         first = max(self.applied, self.base_index) + 1
-        return any(
-            entry.type is not EntryType.NORMAL for entry in self.slice(first, self.committed + 1)
-        )
+        return any(entry.type is not NORMAL for entry in self.slice(first, self.committed + 1))
 
     # Appending.
 

@@ -31,6 +31,10 @@ class Role(Enum):
     LEADER = "StateLeader"
 
 
+# Members under names of their own: Python 3.11 is slow to find one in its class.
+FOLLOWER, PRE_CANDIDATE, CANDIDATE, LEADER = Role
+
+
 class SoftState(NamedTuple):
     """What is useful to know but never on disk."""
 

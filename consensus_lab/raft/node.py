@@ -46,9 +46,9 @@ from consensus_lab.raft.disk import HARD_STATE, SNAPSHOT, Outcome, Writer, read_
 from consensus_lab.raft.entries import (
     EMPTY_HARD_STATE,
     NONE,
+    NORMAL,
     ConfState,
     Entry,
-    EntryType,
     Snapshot,
     conf_change_of,
     payloads_size,
@@ -315,7 +315,7 @@ class RaftNode:
         for entry in entries:
             index, data = entry.index, entry.data
             effects.append(Apply(index, data))
-            if entry.type is not EntryType.NORMAL:
+            if entry.type is not NORMAL:
                 self._apply_change(effects, entry)
                 continue
             if data is None:

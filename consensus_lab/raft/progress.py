@@ -26,6 +26,10 @@ class ProgressState(Enum):
     SNAPSHOT = "StateSnapshot"
 
 
+# Members under names of their own: Python 3.11 is slow to find one in its class.
+PROBE, REPLICATE, SNAPSHOT = ProgressState
+
+
 class Inflights:
     """The appends that are on their way: a window bounded in messages and in bytes.
 
@@ -120,7 +124,7 @@ class Progress:
         self.match = match
         self.next = next_index
         self.sent_commit = 0
-        self.state = ProgressState.PROBE
+        self.state = PROBE
         self.pending_snapshot = 0
         self.is_recent_active = is_recent_active
         self.is_flow_paused = False
@@ -143,37 +147,37 @@ class Progress:
     def become_probe(self) -> None:
         """Find out where the logs part, from the last match or the snapshot just sent."""
         after_snapshot = 0
-        if self.state is ProgressState.SNAPSHOT:
+        if self.state is SNAPSHOT:
             after_snapshot = self.pending_snapshot + 1
-        self._enter(ProgressState.PROBE)
+        self._enter(PROBE)
         self.next = max(self.match + 1, after_snapshot)
         self.sent_commit = min(self.sent_commit, self.next - 1)
 
     def become_replicate(self) -> None:
         """Send ahead, from the last match on."""
-        self._enter(ProgressState.REPLICATE)
+        self._enter(REPLICATE)
         self.next = self.match + 1
 
     def become_snapshot(self, snapshot_index: int) -> None:
         """Wait until the snapshot of that index has arrived."""
-        self._enter(ProgressState.SNAPSHOT)
+        self._enter(SNAPSHOT)
         self.pending_snapshot = snapshot_index
         self.next = snapshot_index + 1
         self.sent_commit = snapshot_index
 
     def sent_entries(self, count: int, payload_bytes: int) -> None:
         """An append with so many entries went out; when probing, its answer must come first."""
-        if self.state is ProgressState.REPLICATE:
+        if self.state is REPLICATE:
             self.next += count
             self.inflights.add(self.next - 1, payload_bytes)
             self.is_flow_paused = self.inflights.is_full
         else:
-            assert self.state is ProgressState.PROBE
+            assert self.state is PROBE
             self.is_flow_paused = True
 
     def sent_probe(self) -> None:
         """An append without entries went out; through a full window it is a probe."""
-        if self.state is ProgressState.REPLICATE:
+        if self.state is REPLICATE:
             self.is_flow_paused = self.inflights.is_full
 
     def can_bump_commit(self, commit: int) -> bool:
@@ -201,7 +205,7 @@ class Progress:
         match_hint : int
             Where the logs may still match, at best.
         """
-        if self.state is ProgressState.REPLICATE:
+        if self.state is REPLICATE:
             if rejected <= self.match:
                 return False
             self.next = self.match + 1
@@ -218,7 +222,7 @@ class Progress:
     @property
     def is_paused(self) -> bool:
         """True when no append may be sent for now."""
-        return self.is_flow_paused or self.state is ProgressState.SNAPSHOT
+        return self.is_flow_paused or self.state is SNAPSHOT
 
     def __str__(self) -> str:
         """The line that etcd's `status` prints."""

@@ -26,6 +26,10 @@ class VoteResult(Enum):
     WON = "VoteWon"
 
 
+# Members under names of their own: Python 3.11 is slow to find one in its class.
+PENDING, LOST, WON = VoteResult
+
+
 def majority_size(voters_count: int) -> int:
     """Votes that decide among so many voters.
 
@@ -66,7 +70,7 @@ def majority_vote(voters: Collection[NodeId], votes: Mapping[NodeId, bool]) -> V
     <VoteResult.PENDING: 'VotePending'>
     """
     if not voters:
-        return VoteResult.WON
+        return WON
     granted = missing = 0
     for voter in voters:
         vote = votes.get(voter)
@@ -76,8 +80,8 @@ def majority_vote(voters: Collection[NodeId], votes: Mapping[NodeId, bool]) -> V
             granted += 1
     needed = majority_size(len(voters))
     if granted >= needed:
-        return VoteResult.WON
-    return VoteResult.PENDING if granted + missing >= needed else VoteResult.LOST
+        return WON
+    return PENDING if granted + missing >= needed else LOST
 
 
 def joint_committed(
@@ -93,7 +97,7 @@ def joint_vote(
 ) -> VoteResult:
     """How an election stands that both halves must win (Raft §6)."""
     result = majority_vote(incoming, votes)
-    if not outgoing or result is VoteResult.LOST:
+    if not outgoing or result is LOST:
         return result
     other = majority_vote(outgoing, votes)
-    return result if other is VoteResult.WON else other
+    return result if other is WON else other

@@ -19,7 +19,7 @@ from consensus_lab.node import NodeId
 from consensus_lab.raft.config import ReadMode
 from consensus_lab.raft.entries import NONE
 from consensus_lab.raft.messages import MsgReadIndex, MsgReadIndexResp, ReadState
-from consensus_lab.raft.quorum import VoteResult, joint_vote
+from consensus_lab.raft.quorum import WON, joint_vote
 from consensus_lab.raft.sending import broadcast_heartbeat
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def acknowledge(core: RaftCore, sender: NodeId, context: Hashable) -> None:
         return
     acks = core.read_only.acks(sender, context)
     configuration = core.configuration
-    if joint_vote(configuration.voters, configuration.outgoing, acks) is VoteResult.WON:
+    if joint_vote(configuration.voters, configuration.outgoing, acks) is WON:
         for done in core.read_only.advance(context):
             _answer(core, done.request, done.index)
 

@@ -18,6 +18,7 @@ from consensus_lab.node import NodeId
 from consensus_lab.raft import sending
 from consensus_lab.raft.entries import (
     NONE,
+    NORMAL,
     ConfChange,
     ConfState,
     Entries,
@@ -43,7 +44,7 @@ def propose(core: RaftCore, message: MsgProp) -> None:
         raise ProposalDropped(f"leadership is being handed to {core.lead_transferee}")
     entries = message.entries
     for position, entry in enumerate(entries):
-        if entry.type is not EntryType.NORMAL:
+        if entry.type is not NORMAL:
             entries = _check_change(core, message.sender, entries, position)
     if not sending.append_as_leader(core, entries):
         raise ProposalDropped("too much is uncommitted")

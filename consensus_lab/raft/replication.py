@@ -25,8 +25,8 @@ from consensus_lab.raft.messages import (
     MsgUnreachable,
     ProposalDropped,
 )
-from consensus_lab.raft.progress import Progress, ProgressState
-from consensus_lab.raft.quorum import VoteResult, joint_vote
+from consensus_lab.raft.progress import PROBE, REPLICATE, Progress
+from consensus_lab.raft.quorum import WON, joint_vote
 from consensus_lab.raft.sending import (
     broadcast_append,
     broadcast_heartbeat,
@@ -56,7 +56,7 @@ def check_quorum(core: RaftCore, message: MsgCheckQuorum) -> None:
     }
     configuration = core.configuration
     result = joint_vote(configuration.voters, configuration.outgoing, active)
-    if result is not VoteResult.WON:
+    if result is not WON:
         core.become_follower(core.term, NONE)
     for _, member in core.peers:
         member.is_recent_active = False
@@ -75,7 +75,7 @@ def append_response(core: RaftCore, message: MsgAppResp) -> None:
     index = message.index
     # An answer that says nothing new still ends probing, for it proves that the logs match.
     if not member.maybe_update(index) and not (
-        member.match == index and member.state is ProgressState.PROBE
+        member.match == index and member.state is PROBE
     ):
         return
     _acknowledged(core, member, index)
@@ -96,9 +96,9 @@ def append_response(core: RaftCore, message: MsgAppResp) -> None:
 
 def _acknowledged(core: RaftCore, member: Progress, index: int) -> None:
     """Move a follower's state along with what it has acknowledged."""
-    if member.state is ProgressState.REPLICATE:
+    if member.state is REPLICATE:
         member.inflights.free_to(index)
-    elif member.state is ProgressState.PROBE:
+    elif member.state is PROBE:
         member.become_replicate()
     elif member.match + 1 >= core.log.first_index:
         # Whatever snapshot it took, and from whom, the log now connects to it.
@@ -116,7 +116,7 @@ def _rejected(core: RaftCore, message: MsgAppResp, member: Progress) -> None:
     if message.log_term > 0:
         probe, _ = core.log.find_conflict_by_term(message.reject_hint, message.log_term)
     if member.maybe_decrease_to(message.index, probe):
-        if member.state is ProgressState.REPLICATE:
+        if member.state is REPLICATE:
             member.become_probe()
         maybe_send_append(core, message.sender, member, if_empty=True)
 
@@ -128,7 +128,7 @@ def heartbeat_response(core: RaftCore, message: MsgHeartbeatResp) -> None:
         return
     member.is_recent_active = True
     member.is_flow_paused = False
-    if member.match < core.log.last_index or member.state is ProgressState.PROBE:
+    if member.match < core.log.last_index or member.state is PROBE:
         maybe_send_append(core, message.sender, member, if_empty=True)
     if message.context is not None:
         read_index.acknowledge(core, message.sender, message.context)
@@ -137,7 +137,7 @@ def heartbeat_response(core: RaftCore, message: MsgHeartbeatResp) -> None:
 def unreachable(core: RaftCore, message: MsgUnreachable) -> None:
     """What was sent ahead to that follower is probably lost: probe again."""
     member = core.progress.get(message.sender)
-    if member is not None and member.state is ProgressState.REPLICATE:
+    if member is not None and member.state is REPLICATE:
         member.become_probe()
 
 

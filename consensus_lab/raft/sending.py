@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from consensus_lab.node import NodeId, Send
 from consensus_lab.raft.entries import Entries, payloads_size
 from consensus_lab.raft.messages import MsgApp, MsgAppResp, MsgHeartbeat
-from consensus_lab.raft.progress import Progress, ProgressState
+from consensus_lab.raft.progress import REPLICATE, SNAPSHOT, Progress
 from consensus_lab.raft.quorum import joint_committed
 from consensus_lab.raft.snapshots import maybe_send_snapshot
 
@@ -61,7 +61,7 @@ def maybe_send_append(core: RaftCore, to: NodeId, member: Progress, *, if_empty:
     if_empty : bool
         Send also when there is no entry to send: it carries the commit index.
     """
-    if member.is_flow_paused or member.state is ProgressState.SNAPSHOT:
+    if member.is_flow_paused or member.state is SNAPSHOT:
         return False
     log = core.log
     previous = member.next - 1
@@ -70,7 +70,7 @@ def maybe_send_append(core: RaftCore, to: NodeId, member: Progress, *, if_empty:
         return maybe_send_snapshot(core, to, member)
     entries: Entries = ()
     if previous < log.last_index and (
-        member.state is not ProgressState.REPLICATE or not member.inflights.is_full
+        member.state is not REPLICATE or not member.inflights.is_full
     ):
         entries = log.slice(previous + 1, log.last_index + 1, core.config.append_size_bytes_max)
     if not entries and not if_empty:

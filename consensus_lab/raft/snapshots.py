@@ -15,7 +15,7 @@ from consensus_lab.node import NodeId
 from consensus_lab.raft.entries import Snapshot
 from consensus_lab.raft.membership import Configuration, Membership, restore
 from consensus_lab.raft.messages import MsgAppResp, MsgSnap, MsgSnapStatus, Role
-from consensus_lab.raft.progress import Progress, ProgressState
+from consensus_lab.raft.progress import SNAPSHOT, Progress
 
 if TYPE_CHECKING:
     from consensus_lab.raft.core import RaftCore
@@ -36,7 +36,7 @@ def maybe_send_snapshot(core: RaftCore, to: NodeId, member: Progress) -> bool:
 def status(core: RaftCore, message: MsgSnapStatus) -> None:
     """The transport says how a snapshot fared; in either case the next append waits a little."""
     member = core.progress.get(message.sender)
-    if member is None or member.state is not ProgressState.SNAPSHOT:
+    if member is None or member.state is not SNAPSHOT:
         return
     if message.reject:
         member.pending_snapshot = 0  # Or probing would begin behind a snapshot that never came.

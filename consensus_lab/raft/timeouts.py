@@ -18,7 +18,7 @@ from consensus_lab.node import CancelTimer, Effects, SetTimer
 from consensus_lab.raft.config import RaftConfig
 from consensus_lab.raft.entries import NONE
 from consensus_lab.raft.messages import MsgBeat, MsgCheckQuorum, MsgHup, MsgSnapStatus
-from consensus_lab.raft.progress import ProgressState
+from consensus_lab.raft.progress import SNAPSHOT
 
 if TYPE_CHECKING:
     from consensus_lab.raft.core import RaftCore, RandomSource
@@ -155,7 +155,7 @@ class SnapshotWatch:
         self._next_look_ns = now + self._timeout_ns
         before, self._pending = self._pending, {}
         for node_id, member in core.peers:
-            if member.state is ProgressState.SNAPSHOT:
+            if member.state is SNAPSHOT:
                 if before.get(node_id) == member.pending_snapshot:
                     core.step(MsgSnapStatus(node_id, reject=True))
                 else:
