@@ -8,6 +8,7 @@ how.  A distinguished proposer has nobody to duel with.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from consensus_lab.experiments import Progress, quiet
@@ -26,6 +27,7 @@ from consensus_lab.experiments.duels import (
 )
 from consensus_lab.experiments.intervals import mean_interval, proportion_interval
 from consensus_lab.experiments.parameters import ParameterSet, parameter
+from consensus_lab.experiments.replicates import by_setting
 from consensus_lab.experiments.result import Measure, Published, Result
 from consensus_lab.paxos.election import Timing
 from consensus_lab.paxos.proposer import BackOff
@@ -113,21 +115,24 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
 
     policies = [(FIXED, 1), (DOUBLING, GROWTH)]
     windows = parameters.windows_ms
-    total = len(policies) * len(windows) + len(parameters.round_ratios) + 1
-    rows: list[dict[str, Any]] = []
-    for policy, growth in policies:
-        for window_ms in windows:
-            progress(len(rows), total, "settings")
-            rows.append(_duels(parameters, policy, growth, window_ms))
-    progress(len(rows), total, "settings")
-    rows.append(_distinguished(parameters))
-    for ratio in parameters.round_ratios:
-        progress(len(rows), total, "settings")
-        rows.append(_rounds(parameters, ratio))
-    progress(total, total, "settings")
+    duels = [(policy, growth, window_ms) for policy, growth in policies for window_ms in windows]
+    ratios, n = parameters.round_ratios, parameters.n_duels
+    came, interrupted = by_setting(
+        [*(partial(_duel, parameters, *one) for one in duels),
+         partial(_distinguished, parameters),
+         *(partial(_round, parameters, ratio) for ratio in ratios)],
+        [*(_count(parameters, *one) for one in duels), HOPELESS_DUELS, *[n] * len(ratios)],
+        progress=progress, what="duels",
+    )  # fmt: skip
+    rows = [_duels(parameters, *one, fought) for one, fought in zip(duels, came, strict=False)]
+    rows.append(_row("duel", DISTINGUISHED, 0.0, 0.0, came[len(duels)], 1.0))
+    rows += [
+        _rounds(parameters, *one) for one in zip(ratios, came[len(duels) + 1 :], strict=True)
+    ]
     frame = pandas.DataFrame(rows)
     measures = [*_schedule_measures(parameters), *_row_measures(rows)]
     notes = [
+        *interrupted,
         "An attempt is a proposal until the one that succeeds; the closed form is 1 / (1 - L/B) "
         "for a window B above the latency L, and infinite up to it.",
         "Rounds: starts are uniform in the window, and a round is lost when the second Prepare "
@@ -138,36 +143,45 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
     return Result("duelling", parameters, frame, measures, _closed_forms(rows), figure, notes=notes)
 
 
-def _duels(parameters: Parameters, policy: str, growth: int, window_ms: float) -> dict[str, Any]:
+def _is_endless(parameters: Parameters, growth: int, window_ms: float) -> bool:
+    """Windows that stay no wider than the latency: nobody ever gets through."""
+    return window_ms == 0 or (growth == 1 and parameters.latency_ms / window_ms >= 1)
+
+
+def _count(parameters: Parameters, _policy: str, growth: int, window_ms: float) -> int:
+    n = parameters.n_duels
+    return min(n, HOPELESS_DUELS) if _is_endless(parameters, growth, window_ms) else n
+
+
+def _duel(
+    parameters: Parameters, policy: str, growth: int, window_ms: float, replicate: int
+) -> Duel:
+    return duel(
+        derive_seed(parameters.seed, policy, str(window_ms), replicate),
+        n_processes=parameters.n_processes, latency_ns=parameters.latency_ns,
+        back_off=BackOff(round(window_ms * MILLISECOND_NS), growth),
+        attempts_max=parameters.attempts_max,
+    )  # fmt: skip
+
+
+def _duels(
+    parameters: Parameters, policy: str, growth: int, window_ms: float, fought: list[Duel]
+) -> dict[str, Any]:
     ratio = parameters.latency_ms / window_ms if window_ms else float("inf")
-    endless = window_ms == 0 or (growth == 1 and ratio >= 1)
+    endless = _is_endless(parameters, growth, window_ms)
     expected = float("inf") if endless else expected_attempts(ratio, growth=growth)
-    back_off = BackOff(round(window_ms * MILLISECOND_NS), growth)
-    count = min(parameters.n_duels, HOPELESS_DUELS) if endless else parameters.n_duels
-    fought = [
-        duel(
-            derive_seed(parameters.seed, policy, str(window_ms), replicate),
-            n_processes=parameters.n_processes, latency_ns=parameters.latency_ns,
-            back_off=back_off, attempts_max=parameters.attempts_max,
-        )
-        for replicate in range(count)
-    ]  # fmt: skip
     return _row("duel", policy, window_ms, 1 / ratio, fought, expected)
 
 
-def _distinguished(parameters: Parameters) -> dict[str, Any]:
+def _distinguished(parameters: Parameters, replicate: int) -> Duel:
     """The cure: one duel per process that might lead; without chance all are alike."""
     interval_ns = 10 * parameters.latency_ns
-    fought = [
-        duel(
-            derive_seed(parameters.seed, DISTINGUISHED, replicate),
-            n_processes=parameters.n_processes, latency_ns=parameters.latency_ns,
-            back_off=BackOff(), attempts_max=parameters.attempts_max,
-            election=Timing(interval_ns, 5 * interval_ns),
-        )
-        for replicate in range(HOPELESS_DUELS)
-    ]  # fmt: skip
-    return _row("duel", DISTINGUISHED, 0.0, 0.0, fought, 1.0)
+    return duel(
+        derive_seed(parameters.seed, DISTINGUISHED, replicate),
+        n_processes=parameters.n_processes, latency_ns=parameters.latency_ns,
+        back_off=BackOff(), attempts_max=parameters.attempts_max,
+        election=Timing(interval_ns, 5 * interval_ns),
+    )  # fmt: skip
 
 
 def _row(
@@ -189,22 +203,27 @@ _NOTHING = (float("inf"), float("inf"), float("inf"))
 """The mean number of attempts where some duel was not decided."""
 
 
-def _rounds(parameters: Parameters, ratio: float) -> dict[str, Any]:
-    """Rounds at one ratio of exclusive time to window; the mean number of them until success."""
-    window_ns = round(2 * parameters.latency_ns / ratio)
-    won = sum(
-        round_succeeds(
-            derive_seed(parameters.seed, "round", str(ratio), replicate),
-            latency_ns=parameters.latency_ns, window_ns=window_ns,
-            n_acceptors=parameters.n_processes,
-        )
-        for replicate in range(parameters.n_duels)
+def _window_ns(parameters: Parameters, ratio: float) -> int:
+    return round(2 * parameters.latency_ns / ratio)
+
+
+def _round(parameters: Parameters, ratio: float, replicate: int) -> bool:
+    """One round at one ratio of exclusive time to window."""
+    return round_succeeds(
+        derive_seed(parameters.seed, "round", str(ratio), replicate),
+        latency_ns=parameters.latency_ns, window_ns=_window_ns(parameters, ratio),
+        n_acceptors=parameters.n_processes,
     )  # fmt: skip
-    share, low, high = proportion_interval(won, parameters.n_duels)
+
+
+def _rounds(parameters: Parameters, ratio: float, won: list[bool]) -> dict[str, Any]:
+    """The mean number of rounds until success."""
+    share, low, high = proportion_interval(sum(won), len(won))
     chance = round_success_probability(ratio / 2)
     return {
-        "model": "rounds", "policy": FIXED, "window_ms": window_ns / MILLISECOND_NS,
-        "window_over_latency": 2 / ratio, "duels": parameters.n_duels, "decided_fraction": share,
+        "model": "rounds", "policy": FIXED,
+        "window_ms": _window_ns(parameters, ratio) / MILLISECOND_NS,
+        "window_over_latency": 2 / ratio, "duels": len(won), "decided_fraction": share,
         "attempts_mean": _inverse(share), "attempts_low": _inverse(high),
         "attempts_high": _inverse(low), "attempts_expected": _inverse(chance),
         "decision_ms_mean": float("nan"),

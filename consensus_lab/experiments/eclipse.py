@@ -7,6 +7,7 @@ itself.  Then a merchant who is cut off in this way is paid on a chain that nobo
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from consensus_lab import constants
@@ -24,6 +25,7 @@ from consensus_lab.experiments.eclipses import (
 from consensus_lab.experiments.full_network import tree_rows
 from consensus_lab.experiments.intervals import mean_interval, proportion_interval
 from consensus_lab.experiments.parameters import ParameterSet, parameter
+from consensus_lab.experiments.replicates import by_setting
 from consensus_lab.experiments.result import Measure, Result
 from consensus_lab.nakamoto.discovery import OUTBOUND_MAX
 from consensus_lab.node import ParameterError
@@ -92,15 +94,17 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
 
     settings = [(out, a) for out in parameters.outbound_connections
                 for a in parameters.attacker_addresses]  # fmt: skip
-    steps = len(settings) + len(parameters.honest_peers)
-    rows = []
-    for place, (outbound, attacker) in enumerate(settings):
-        progress(place, steps, "settings")
-        rows.append(_book(parameters, outbound, attacker))
-    for place, honest_peers in enumerate(parameters.honest_peers):
-        progress(len(settings) + place, steps, "settings")
-        rows.append(_merchants(parameters, honest_peers))
-    progress(steps, steps, "settings")
+    peers = parameters.honest_peers
+    came, interrupted = by_setting(
+        [*(partial(_victim, parameters, *one) for one in settings),
+         *(partial(_merchant, parameters, count) for count in peers)],
+        [parameters.n_victims] * len(settings) + [parameters.n_played] * len(peers),
+        progress=progress, what="victims",
+    )  # fmt: skip
+    rows = [_book(parameters, *one, took) for one, took in zip(settings, came, strict=False)]
+    rows += [
+        _merchants(parameters, *one) for one in zip(peers, came[len(settings) :], strict=True)
+    ]
     measures = []
     for row in rows:
         name = f"eclipsed_{row['outbound']}_outbound_{row['attacker_addresses']}_addresses"
@@ -112,6 +116,7 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
             measures.append(Measure("minutes_to_accept", row["minutes"], row["minutes_low"],
                                     row["minutes_high"], "min", row["attempts"]))  # fmt: skip
     return Result("eclipse", parameters, pandas.DataFrame(rows), measures, draw=figure, notes=[
+        *interrupted,
         "The victim has no honest inbound peers: its slots are taken, or nobody can reach it.",
         "Bitcoin Core does more than is modelled here: it keeps addresses that worked apart, sorts "
         "them by network, tries old peers first and checks for a silent chain.",
@@ -130,32 +135,47 @@ def _row(what: str, hits: int, attempts: int, **columns: Any) -> dict[str, Any]:
             "high": high, **empty, **columns}  # fmt: skip
 
 
-def _book(parameters: Parameters, outbound: int, attacker: int) -> dict[str, Any]:
+def _victim(
+    parameters: Parameters, outbound: int, attacker: int, number: int
+) -> tuple[int, int, bool]:
+    """Addresses of the attacker and of others in the book, and is the eclipse complete?"""
+    victim = fill_book(
+        parameters.honest_addresses, attacker, outbound=outbound, seed=parameters.seed,
+        number=number,
+    )  # fmt: skip
+    return victim.book_attacker, victim.book_honest, victim.is_complete
+
+
+def _book(
+    parameters: Parameters, outbound: int, attacker: int, victims: list[tuple[int, int, bool]]
+) -> dict[str, Any]:
     honest = parameters.honest_addresses
-    victims = [
-        fill_book(honest, attacker, outbound=outbound, seed=parameters.seed, number=number)
-        for number in range(parameters.n_victims)
-    ]
-    share = sum(one.book_attacker for one in victims) / sum(
-        one.book_attacker + one.book_honest for one in victims
-    )
+    his, others, complete = (sum(column) for column in zip(*victims, strict=True))
+    share = his / (his + others)
     return _row(
-        BOOK, sum(one.is_complete for one in victims), len(victims), outbound=outbound,
-        attacker_addresses=attacker, book_share=share,
+        BOOK, complete, len(victims), outbound=outbound, attacker_addresses=attacker,
+        book_share=share,
         exact=eclipse_probability(honest, attacker, outbound=outbound), power=share**outbound,
     )  # fmt: skip
 
 
-def _merchants(parameters: Parameters, honest_peers: int) -> dict[str, Any]:
-    played = [deceived(parameters, honest_peers, number) for number in range(parameters.n_played)]
-    waits_min = [one.waited_s / 60.0 for one in played if one.is_deceived]
+def _merchant(parameters: Parameters, honest_peers: int, number: int) -> tuple[bool, bool, float]:
+    """Did the merchant lose, was it deceived, and how long did it wait (min)?"""
+    played = deceived(parameters, honest_peers, number)
+    return played.is_lost, played.is_deceived, played.waited_s / 60.0
+
+
+def _merchants(
+    parameters: Parameters, honest_peers: int, played: list[tuple[bool, bool, float]]
+) -> dict[str, Any]:
+    waits_min = [wait_min for _, is_deceived, wait_min in played if is_deceived]
     minutes = (float("nan"),) * 3
     if len(waits_min) > 1:
         mean, low, high = mean_interval(waits_min)
         minutes = mean, max(0.0, low), high
     expected = parameters.confirmations * constants.BLOCK_INTERVAL_S / parameters.attacker_share
     return _row(
-        DECEIVED, sum(one.is_lost for one in played), len(played), outbound=OUTBOUND_MAX,
+        DECEIVED, sum(is_lost for is_lost, *_ in played), len(played), outbound=OUTBOUND_MAX,
         honest_peers=honest_peers, minutes=minutes[0], minutes_low=minutes[1],
         minutes_high=minutes[2],
         minutes_expected=float("nan") if honest_peers else expected / 60.0,

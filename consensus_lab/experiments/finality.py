@@ -8,6 +8,7 @@ convention six including its own.  Blocks come at random, so this time has a wid
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from consensus_lab import constants
@@ -26,6 +27,7 @@ from consensus_lab.experiments.networks import (
     relay_blocks,
 )
 from consensus_lab.experiments.parameters import parameter
+from consensus_lab.experiments.replicates import by_setting
 from consensus_lab.experiments.result import Measure, Published, Result
 from consensus_lab.node import ParameterError
 from consensus_lab.sim.links import NANOSECONDS_PER_SECOND
@@ -77,17 +79,13 @@ def run(
     """
     import pandas
 
-    steps = parameters.replicates + 1
-    progress(0, steps, "cluster, then networks")
-    log_ms = cluster_latencies_ms(parameters, parameters.n_requests)
+    ((log_ms,), waits), interrupted = by_setting(
+        [partial(_log_ms, parameters), partial(chain_waits_s, parameters, graph=graph)],
+        [1, parameters.replicates], progress=progress, what="cluster and networks",
+    )  # fmt: skip
     frames = [
         pandas.DataFrame({"system": parameters.protocol, "depth": 1, "seconds": log_ms / 1000})
     ]
-    waits = []
-    for replicate in range(parameters.replicates):
-        progress(1 + replicate, steps, "cluster, then networks")
-        waits.append(chain_waits_s(parameters, replicate, graph))
-    progress(steps, steps, "cluster, then networks")
     for depth in range(1, parameters.confirmations + 1):
         seconds = [wait[depth - 1] for one in waits for wait in one]
         frames.append(
@@ -97,8 +95,12 @@ def run(
     frame = pandas.concat(frames, ignore_index=True)
     return Result(
         "finality", parameters, frame, _measures(log_ms, last_min), published(), figure,
-        notes=_notes(parameters, len(last_min)),
+        notes=interrupted + _notes(parameters, len(last_min)),
     )  # fmt: skip
+
+
+def _log_ms(parameters: Parameters, _: int) -> numpy.ndarray:
+    return cluster_latencies_ms(parameters, parameters.n_requests)
 
 
 def cluster_latencies_ms(parameters: ClusterParameters, n_requests: int) -> numpy.ndarray:

@@ -7,6 +7,7 @@ switched on and off, and memory, bytes and the delay of honest payments are meas
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from consensus_lab.experiments import Progress, quiet
@@ -20,6 +21,7 @@ from consensus_lab.experiments.floods import (
 )
 from consensus_lab.experiments.intervals import mean_interval
 from consensus_lab.experiments.parameters import ParameterSet, parameter
+from consensus_lab.experiments.replicates import by_setting
 from consensus_lab.experiments.result import Measure, Result
 from consensus_lab.nakamoto.block_selection import RESERVED_WEIGHT
 from consensus_lab.nakamoto.mempool_entry import MempoolOptions
@@ -128,34 +130,38 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
     """
     import pandas
 
-    steps = len(SETTINGS) + 2
+    others = [
+        *(partial(_announcements, parameters, flag) for flag in (False, True)),
+        *(partial(_rubbish, parameters, flag) for flag in (False, True)),
+    ]
+    came, interrupted = by_setting(
+        [*(partial(flooded, parameters, setting) for setting in SETTINGS), *others],
+        [parameters.replicates] * len(SETTINGS) + [1] * len(others), progress=progress,
+        what="floods",
+    )  # fmt: skip
     rows: list[dict[str, Any]] = []
     measures: list[Measure] = []
-    for place, setting in enumerate(SETTINGS):
-        progress(place, steps, "settings")
-        row = _payments(parameters, setting)
+    for setting, runs in zip(SETTINGS, came, strict=False):
+        row = _payments(parameters, setting, runs)
         rows.append(row)
         for name, unit in (("pool_bytes_max", "bytes"), ("sent_bytes", "bytes"),
                            ("delay_min", "min")):  # fmt: skip
             ends = (row[name], row[f"{name}_low"], row[f"{name}_high"])
-            quantity = f"{name}, {setting.name}"
-            measures.append(Measure(quantity, *ends, unit, parameters.replicates))
-    progress(len(SETTINGS), steps, "settings")
-    for row in (*_announcements(parameters), *_rubbish(parameters)):
+            measures.append(Measure(f"{name}, {setting.name}", *ends, unit, len(runs)))
+    for (row,) in came[len(SETTINGS) :]:
         rows.append(row)
         quantity = f"heard_bytes, {row['flood']}, {row['setting']}"
         measures.append(Measure(quantity, *[row["heard_bytes"]] * 3, "bytes", 1))
-    progress(steps, steps, "settings")
     frame = pandas.DataFrame(rows)
     return Result("flood", parameters, frame, measures, draw=figure, notes=[
+        *interrupted,
         "Blocks and pools are scaled down with the flood; what counts is its size beside theirs.",
         "Delays are those of honest payments that were mined; the share of those is beside them.",
         "Announcements and invalid blocks are told at fixed times: their counts are exact.",
     ])  # fmt: skip
 
 
-def _payments(parameters: Parameters, setting: Setting) -> dict[str, Any]:
-    runs = [flooded(parameters, setting, number) for number in range(parameters.replicates)]
+def _payments(parameters: Parameters, setting: Setting, runs: list[Flooded]) -> dict[str, Any]:
     honest = parameters.honest_payments
     row: dict[str, Any] = {
         "flood": PAYMENTS, "setting": setting.name,
@@ -188,34 +194,28 @@ def flooded(parameters: Parameters, setting: Setting, number: int = 0) -> Floode
     )  # fmt: skip
 
 
-def _announcements(parameters: Parameters) -> list[dict[str, Any]]:
-    rows = []
-    for has_rate_limit in (False, True):
-        done = send_nothing(
-            messages=parameters.n_announcements, items=parameters.announced_items,
-            has_rate_limit=has_rate_limit, seed=parameters.seed,
-        )  # fmt: skip
-        rows.append({
-            "flood": ANNOUNCEMENTS, "setting": "rate limit" if has_rate_limit else "no rate limit",
-            "sent_bytes": done.sent_bytes, "heard_bytes": done.heard_bytes,
-            "is_banned": done.is_banned,
-        })  # fmt: skip
-    return rows
+def _announcements(parameters: Parameters, has_rate_limit: bool, _: int) -> dict[str, Any]:
+    done = send_nothing(
+        messages=parameters.n_announcements, items=parameters.announced_items,
+        has_rate_limit=has_rate_limit, seed=parameters.seed,
+    )  # fmt: skip
+    return {
+        "flood": ANNOUNCEMENTS, "setting": "rate limit" if has_rate_limit else "no rate limit",
+        "sent_bytes": done.sent_bytes, "heard_bytes": done.heard_bytes,
+        "is_banned": done.is_banned,
+    }  # fmt: skip
 
 
-def _rubbish(parameters: Parameters) -> list[dict[str, Any]]:
-    rows = []
-    for has_bans in (False, True):
-        done = send_rubbish(
-            blocks=parameters.n_rubbish, size_bytes=parameters.rubbish_size_bytes,
-            has_bans=has_bans, seed=parameters.seed,
-        )  # fmt: skip
-        rows.append({
-            "flood": BLOCKS, "setting": "bans" if has_bans else "no bans",
-            "sent_bytes": done.sent_bytes, "heard_bytes": done.heard_bytes,
-            "is_banned": done.is_banned,
-        })  # fmt: skip
-    return rows
+def _rubbish(parameters: Parameters, has_bans: bool, _: int) -> dict[str, Any]:
+    done = send_rubbish(
+        blocks=parameters.n_rubbish, size_bytes=parameters.rubbish_size_bytes,
+        has_bans=has_bans, seed=parameters.seed,
+    )  # fmt: skip
+    return {
+        "flood": BLOCKS, "setting": "bans" if has_bans else "no bans",
+        "sent_bytes": done.sent_bytes, "heard_bytes": done.heard_bytes,
+        "is_banned": done.is_banned,
+    }  # fmt: skip
 
 
 def figure(result: Result) -> Figure:

@@ -162,24 +162,33 @@ def _sent(engine: Engine) -> int:
     return sum(process.messages_sent for process in engine.processes.values())
 
 
-def takeovers(parameters: Parameters, system: System, n: int) -> dict[str, Any]:
-    """Crashes of the leader at a random phase: time to a new one, and to its first commit."""
-    times = []
+def takeover(parameters: Parameters, system: System, n: int, trial: int) -> tuple[float, float]:
+    """A crash of the leader at a random phase: ms to a new one, and to its first commit."""
     timing = usual_timing(parameters)
-    for trial in range(parameters.n_trials):
-        seed = derive_seed(parameters.seed, "takeover", n, trial)
-        engine, leader = cluster(
-            parameters, system, n, seed=seed, timing=timing, link=network(parameters)
-        )
-        phase_ns = stream(seed, "trial").randrange(timing.heartbeat_ns)
-        engine.run(until_ns=engine.now + timing.heartbeat_ns + phase_ns)
-        engine.crash(leader)
-        crashed_ns = engine.now
-        limit_ns = crashed_ns + 100 * timing.election_ns
-        new = await_leader(engine, limit_ns)
-        elected_ns = engine.now
-        assert answers_within(engine, new, limit_ns - engine.now), "a new leader commits"
-        times.append(((elected_ns - crashed_ns) / MS, (engine.now - crashed_ns) / MS))
+    seed = derive_seed(parameters.seed, "takeover", n, trial)
+    engine, leader = cluster(
+        parameters, system, n, seed=seed, timing=timing, link=network(parameters)
+    )
+    phase_ns = stream(seed, "trial").randrange(timing.heartbeat_ns)
+    engine.run(until_ns=engine.now + timing.heartbeat_ns + phase_ns)
+    engine.crash(leader)
+    crashed_ns = engine.now
+    limit_ns = crashed_ns + 100 * timing.election_ns
+    new = await_leader(engine, limit_ns)
+    elected_ns = engine.now
+    assert answers_within(engine, new, limit_ns - engine.now), "a new leader commits"
+    return (elected_ns - crashed_ns) / MS, (engine.now - crashed_ns) / MS
+
+
+def takeovers(parameters: Parameters, system: System, n: int) -> dict[str, Any]:
+    """Mean times of `n_trials` crashes."""
+    return takeover_means(
+        [takeover(parameters, system, n, trial) for trial in range(parameters.n_trials)]
+    )
+
+
+def takeover_means(times: list[tuple[float, float]]) -> dict[str, Any]:
+    """Means of both times, with their intervals."""
     row: dict[str, Any] = {}
     for place, name in enumerate(("takeover", "first_commit")):
         mean, low, high = mean_interval(time[place] for time in times)
@@ -212,22 +221,31 @@ def throughput(parameters: Parameters, system: System, n: int) -> dict[str, Any]
     return {"tps": per_s / mean, "tps_low": per_s / high, "tps_high": per_s / low}
 
 
-def availability(parameters: Parameters, system: System, n: int) -> dict[str, Any]:
+def is_available(parameters: Parameters, system: System, n: int, trial: int) -> bool:
     """Crash each server with probability `down`; is a put still answered?"""
     # Rare heartbeats: all that counts is whether there is a leader in the end.
     timing = usual_timing(parameters)
     timing = timing._replace(heartbeat_ns=timing.election_ns // 3)
-    up = 0
-    for trial in range(parameters.n_draws):
-        seed = derive_seed(parameters.seed, "availability", n, trial)
-        engine, _ = cluster(
-            parameters, system, n, seed=seed, timing=timing, link=network(parameters)
-        )
-        draws = stream(seed, "trial")
-        for server in [i for i in engine.processes if draws.random() < parameters.down]:
-            engine.crash(server)
-        engine.run(until_ns=engine.now + TAKEOVERS_WAITED * timing.election_ns)
-        leader = leader_of(engine)
-        up += leader is not None and answers_within(engine, leader, timing.election_ns)
-    share, low, high = proportion_interval(up, parameters.n_draws)
+    seed = derive_seed(parameters.seed, "availability", n, trial)
+    engine, _ = cluster(
+        parameters, system, n, seed=seed, timing=timing, link=network(parameters)
+    )
+    draws = stream(seed, "trial")
+    for server in [i for i in engine.processes if draws.random() < parameters.down]:
+        engine.crash(server)
+    engine.run(until_ns=engine.now + TAKEOVERS_WAITED * timing.election_ns)
+    leader = leader_of(engine)
+    return leader is not None and answers_within(engine, leader, timing.election_ns)
+
+
+def availability(parameters: Parameters, system: System, n: int) -> dict[str, Any]:
+    """How often enough servers are up, in `n_draws` clusters."""
+    return available_share(
+        [is_available(parameters, system, n, trial) for trial in range(parameters.n_draws)]
+    )
+
+
+def available_share(answered: list[bool]) -> dict[str, Any]:
+    """The share, with its interval."""
+    share, low, high = proportion_interval(sum(answered), len(answered))
     return {"available": share, "available_low": low, "available_high": high}

@@ -7,6 +7,7 @@ a limit of time, the second played among full nodes with real payments.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import networkx
@@ -23,6 +24,7 @@ from consensus_lab.experiments.full_network import (
 )
 from consensus_lab.experiments.intervals import mean_interval, proportion_interval
 from consensus_lab.experiments.parameters import ParameterSet, parameter
+from consensus_lab.experiments.replicates import by_setting
 from consensus_lab.experiments.result import Measure, Result
 from consensus_lab.nakamoto.full_node_messages import Pay
 from consensus_lab.nakamoto.subsidy import SATOSHI_PER_COIN
@@ -118,15 +120,16 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
     """
     import pandas
 
-    steps = len(parameters.attacker_shares) + len(parameters.censor_shares)
-    rows: list[dict[str, Any]] = []
-    for place, share in enumerate(parameters.attacker_shares):
-        progress(place, steps, "shares")
-        rows += _races(parameters, share)
-    for place, share in enumerate(parameters.censor_shares):
-        progress(len(parameters.attacker_shares) + place, steps, "shares")
-        rows.append(_censorship(parameters, share))
-    progress(steps, steps, "shares")
+    shares, censors = parameters.attacker_shares, parameters.censor_shares
+    came, interrupted = by_setting(
+        [*(partial(_races, parameters, share) for share in shares),
+         *(partial(_censored, parameters, share) for share in censors)],
+        [1] * len(shares) + [parameters.n_played] * len(censors), progress=progress, what="attacks",
+    )  # fmt: skip
+    rows = [row for (raced,) in came[: len(shares)] for row in raced]
+    rows += [
+        _censorship(parameters, *one) for one in zip(censors, came[len(shares) :], strict=True)
+    ]
     measures = []
     for row in rows:
         name, share = row["attack"].replace(" ", "_"), f"q{100 * row['attacker_share']:g}"
@@ -141,6 +144,7 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
             measures.append(Measure(f"kept_out_{share}", *kept, "share", row["attempts"]))
     return Result("majority-attack", parameters, pandas.DataFrame(rows), measures, draw=figure,
                   notes=[
+        *interrupted,
         "Without a limit of time every share from one half on succeeds; close to one half that may "
         "take very long.",
         "A censor's success is that of its first branch: it overtakes the first block with the "
@@ -148,7 +152,7 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
     ])  # fmt: skip
 
 
-def _races(parameters: Parameters, share: float) -> list[dict[str, Any]]:
+def _races(parameters: Parameters, share: float, _: int) -> list[dict[str, Any]]:
     """One walk per race, long enough for the longest limit; all limits look at the same walks."""
     import numpy
 
@@ -198,17 +202,25 @@ def _row(
     }  # fmt: skip
 
 
-def _censorship(parameters: Parameters, share: float) -> dict[str, Any]:
-    runs = [play(parameters, share=share, number=number) for number in range(parameters.n_played)]
+def _censored(parameters: Parameters, share: float, number: int) -> tuple[bool, bool, float, int]:
+    """Is the first branch a success, are all; the censor's share of the chain, blocks undone."""
+    run = play(parameters, share=share, number=number)
+    return run.outcomes[0], all(run.outcomes), run.chain_share, run.depth_blocks
+
+
+def _censorship(
+    parameters: Parameters, share: float, runs: list[tuple[bool, bool, float, int]]
+) -> dict[str, Any]:
     n = len(runs)
-    success, low, high = proportion_interval(sum(one.outcomes[0] for one in runs), n)
-    mean, mean_low, mean_high = mean_interval(one.chain_share for one in runs)
+    first, kept_out, chain_shares, depths = zip(*runs, strict=True)
+    success, low, high = proportion_interval(sum(first), n)
+    mean, mean_low, mean_high = mean_interval(chain_shares)
     exact = censorship_probability(share, give_up_deficit=parameters.give_up_deficit)
     return _row(
         CENSORSHIP, share, parameters.censored_blocks, n, success, low, high, exact=exact,
-        unlimited=exact, kept_out=sum(all(one.outcomes) for one in runs) / n, chain_share=mean,
+        unlimited=exact, kept_out=sum(kept_out) / n, chain_share=mean,
         chain_share_low=max(0.0, mean_low), chain_share_high=min(1.0, mean_high),
-        depth_blocks_max=max(one.depth_blocks for one in runs),
+        depth_blocks_max=max(depths),
     )  # fmt: skip
 
 

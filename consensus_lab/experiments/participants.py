@@ -8,8 +8,9 @@ that go stale because the network takes longer to hear of them.
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from consensus_lab import constants, theory
 from consensus_lab.experiments import Progress, quiet
@@ -29,6 +30,7 @@ from consensus_lab.experiments.networks import (
     relay_blocks,
 )
 from consensus_lab.experiments.parameters import parameter
+from consensus_lab.experiments.replicates import by_setting
 from consensus_lab.experiments.result import Measure, Published, Result
 from consensus_lab.sim.links import NANOSECONDS_PER_SECOND
 from consensus_lab.sim.streams import derive_seed
@@ -100,21 +102,28 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
         for how, in_flight in BATCHINGS for n in parameters.cluster_sizes
     ]  # fmt: skip
     networks = [(s, n) for s in parameters.block_intervals_s for n in parameters.network_sizes]
-    steps, rows = len(cases) + len(networks), list[dict[str, Any]]()
-    for protocol, how, in_flight, n in cases:
-        progress(len(rows), steps, "sizes")
-        one = costs if in_flight is None else costs.replace(in_flight=in_flight)
-        rows.append({"system": f"{protocol}, {how}", **log_row(one, protocol, n)})
-    for interval_s, n in networks:
-        progress(len(rows), steps, "sizes")
+    came, interrupted = by_setting(
+        [*(partial(_log_row, costs, *case) for case in cases),
+         *(partial(_race, costs, n, interval_s) for interval_s, n in networks)],
+        [1] * len(cases) + [parameters.replicates] * len(networks), progress=progress,
+        what="clusters and networks",
+    )  # fmt: skip
+    rows = [row for (row,) in came[: len(cases)]]
+    for (interval_s, n), races in zip(networks, came[len(cases) :], strict=True):
         name = f"nakamoto, a block each {interval_s:g} s"
-        rows.append({"system": name, **chain_row(costs, n, interval_s)})
-    progress(steps, steps, "sizes")
+        rows.append({"system": name, **chain_row(costs, n, interval_s, races)})
     frame = pandas.DataFrame(rows)
     return Result(
         "participants", parameters, frame, [*cost_measures(costs), *_measures(rows)], published(),
-        figure, notes=_notes(costs, rows),
+        figure, notes=interrupted + _notes(costs, rows),
     )  # fmt: skip
+
+
+def _log_row(
+    costs: Parameters, protocol: str, how: str, in_flight: int | None, n: int, _: int
+) -> dict[str, Any]:
+    one = costs if in_flight is None else costs.replace(in_flight=in_flight)
+    return {"system": f"{protocol}, {how}", **log_row(one, protocol, n)}
 
 
 def log_row(costs: Parameters, protocol: str, n: int) -> dict[str, Any]:
@@ -162,27 +171,39 @@ def network_of(parameters: Parameters, n: int) -> NetworkParameters:
     return NetworkParameters.of({**wanted, "n_nodes": n})
 
 
-def chain_row(parameters: Parameters, n: int, interval_s: float) -> dict[str, Any]:
-    """The rate of a chain with full blocks, and the blocks that its nodes pass on."""
+class Raced(NamedTuple):
+    """Of one network: blocks, stale ones, and those that the busiest and the mean node pass on."""
+
+    blocks: int
+    stale: int
+    busiest: float
+    mean: float
+
+
+def _race(parameters: Parameters, n: int, interval_s: float, replicate: int) -> Raced:
     import numpy
 
     from consensus_lab.gossip.mining import draw_schedule
 
     chosen = network_of(parameters, n)
-    stale = blocks = 0
-    busiest, means = [], []
-    for replicate in range(parameters.replicates):
-        network, seed = build(chosen, replicate)
-        schedule = draw_schedule(
-            network, n_blocks=parameters.n_blocks, seed=seed,
-            block_interval_s=interval_s, block_size_bytes=parameters.block_size_bytes,
-        )  # fmt: skip
-        race = relay_blocks(chosen, network, schedule, seed=seed)
-        stale += race.stale_blocks()
-        blocks += schedule.n_blocks
-        links = numpy.diff(network.offset)
-        busiest.append(float(links.max()))
-        means.append(float(race.uploads.sum()) / n / schedule.n_blocks)
+    network, seed = build(chosen, replicate)
+    schedule = draw_schedule(
+        network, n_blocks=parameters.n_blocks, seed=seed,
+        block_interval_s=interval_s, block_size_bytes=parameters.block_size_bytes,
+    )  # fmt: skip
+    race = relay_blocks(chosen, network, schedule, seed=seed)
+    links = numpy.diff(network.offset)
+    return Raced(
+        schedule.n_blocks, race.stale_blocks(), float(links.max()),
+        float(race.uploads.sum()) / n / schedule.n_blocks,
+    )  # fmt: skip
+
+
+def chain_row(
+    parameters: Parameters, n: int, interval_s: float, races: list[Raced]
+) -> dict[str, Any]:
+    """The rate of a chain with full blocks, and the blocks that its nodes pass on."""
+    stale, blocks = sum(one.stale for one in races), sum(one.blocks for one in races)
     fraction, low, high = proportion_interval(stale, blocks)
     room = parameters.block_size_bytes - constants.HEADER_SIZE_BYTES
     count = room // parameters.transaction_size_bytes
@@ -194,8 +215,9 @@ def chain_row(parameters: Parameters, n: int, interval_s: float) -> dict[str, An
     )
     return {
         "participants": n, "tps": tps, "tps_low": least, "tps_high": most,
-        "busiest_sends": sum(busiest) / len(busiest), "mean_sends": sum(means) / len(means),
-        "stale_fraction": fraction, "replicates": parameters.replicates, "blocks": blocks,
+        "busiest_sends": sum(one.busiest for one in races) / len(races),
+        "mean_sends": sum(one.mean for one in races) / len(races),
+        "stale_fraction": fraction, "replicates": len(races), "blocks": blocks,
     }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ The closed forms and their reasons stand in `log_closed_forms`.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from consensus_lab.experiments import Progress, quiet
@@ -23,12 +24,15 @@ from consensus_lab.experiments.log_closed_forms import (
 from consensus_lab.experiments.log_measurements import (
     LOAD_ROUNDS,
     WARM_UP_ROUNDS,
-    availability,
+    available_share,
     commits,
-    takeovers,
+    is_available,
+    takeover,
+    takeover_means,
     throughput,
 )
 from consensus_lab.experiments.parameters import ParameterSet, parameter
+from consensus_lab.experiments.replicates import by_setting
 from consensus_lab.experiments.result import Measure, Published, Result
 from consensus_lab.node import ParameterError
 from consensus_lab.paxos.quorum import majority
@@ -129,28 +133,37 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
     """
     import pandas
 
-    rows: list[dict[str, Any]] = []
-    wanted = cases(parameters)
-    for place, (system, n) in enumerate(wanted):
-        progress(place, len(wanted), "clusters")
-        row: dict[str, Any] = {"system": system.name, "servers": n}
-        for measure, closed_form in PARTS.values():
-            row |= measure(parameters, system, n) | closed_form(parameters, system, n)
-        rows.append(row)
-    progress(len(wanted), len(wanted), "clusters")
+    wanted, trials, draws = cases(parameters), parameters.n_trials, parameters.n_draws
+    came, interrupted = by_setting(
+        [partial(measure, parameters, *case) for case in wanted
+         for measure in (_commits, takeover, _throughput, is_available)],
+        [1, trials, 1, draws] * len(wanted), progress=progress, what="clusters",
+    )  # fmt: skip
+    rows, counts = [], []
+    for place, case in enumerate(wanted):
+        (commit,), takeovers, (load,), answered = came[4 * place : 4 * place + 4]
+        rows.append({
+            "system": case[0].name, "servers": case[1],
+            **commit, **commits_expected(parameters, *case),
+            **takeover_means(takeovers), **takeovers_expected(parameters, *case),
+            **load, **throughput_expected(parameters, *case),
+            **available_share(answered), **availability_expected(parameters, *case),
+        })  # fmt: skip
+        counts.append((len(takeovers), len(answered)))
     return Result(
-        "replicated-logs", parameters, pandas.DataFrame(rows), _measures(parameters, rows),
-        _closed_forms(rows), figure, notes=_notes(parameters),
+        "replicated-logs", parameters, pandas.DataFrame(rows),
+        _measures(parameters, rows, counts), _closed_forms(rows), figure,
+        notes=interrupted + _notes(parameters),
     )  # fmt: skip
 
 
-PARTS = {
-    "commits": (commits, commits_expected),
-    "takeovers": (takeovers, takeovers_expected),
-    "throughput": (throughput, throughput_expected),
-    "availability": (availability, availability_expected),
-}
-"""What is measured, each with its closed form."""
+def _commits(parameters: Parameters, system: System, n: int, _: int) -> dict[str, Any]:
+    return commits(parameters, system, n)
+
+
+def _throughput(parameters: Parameters, system: System, n: int, _: int) -> dict[str, Any]:
+    return throughput(parameters, system, n)
+
 
 INTERVALS = {
     "commit_ms_mean": ("commit_ms", "ms"), "messages_per_command": ("", "count"),
@@ -166,17 +179,19 @@ def _name(quantity: str, row: dict[str, Any]) -> str:
     return f"{quantity}_{system}_{row['servers']}"
 
 
-def _measures(parameters: Parameters, rows: list[dict[str, Any]]) -> list[Measure]:
+def _measures(
+    parameters: Parameters, rows: list[dict[str, Any]], counts: list[tuple[int, int]]
+) -> list[Measure]:
     measures = []
-    for row in rows:
+    for row, (n_takeovers, n_answered) in zip(rows, counts, strict=True):
         for quantity, (stem, unit) in INTERVALS.items():
             value = row[quantity]
             low, high = (row[f"{stem}_{end}"] if stem else value for end in ("low", "high"))
             count = parameters.n_commands
             if quantity.startswith(("takeover", "first")):
-                count = parameters.n_trials
+                count = n_takeovers
             elif quantity == "available":
-                count = parameters.n_draws
+                count = n_answered
             elif quantity == "tps":
                 count = LOAD_ROUNDS - WARM_UP_ROUNDS
             measures.append(Measure(_name(quantity, row), value, low, high, unit, count))

@@ -8,6 +8,7 @@ it.  How many confirmations are enough depends on the attacker's share, a little
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from consensus_lab import constants, data, theory
@@ -22,6 +23,7 @@ from consensus_lab.experiments.networks import (
     relay_blocks,
 )
 from consensus_lab.experiments.parameters import parameter
+from consensus_lab.experiments.replicates import by_setting
 from consensus_lab.experiments.result import Measure, Published, Result
 from consensus_lab.network import geography
 from consensus_lab.node import ParameterError
@@ -103,27 +105,25 @@ def run(parameters: Parameters, progress: Progress = quiet) -> Result:
     """
     import pandas
 
-    steps = len(PROTOCOLS) + 2
-    curves = []
-    for place, protocol in enumerate(PROTOCOLS):
-        progress(place, steps, "systems")
-        curves.append(log_curve(parameters, protocol))
-    progress(len(PROTOCOLS), steps, "systems")
-    delays_s = [network_delay_s(parameters, r) for r in range(parameters.replicates)]
-    progress(len(PROTOCOLS) + 1, steps, "systems")
+    (*logs, delays_s), interrupted = by_setting(
+        [*(partial(_log_curve, parameters, protocol) for protocol in PROTOCOLS),
+         partial(network_delay_s, parameters)],
+        [1] * len(PROTOCOLS) + [parameters.replicates], progress=progress,
+        what="logs and networks",
+    )  # fmt: skip
+    curves = [curve for (curve,) in logs]
     delay_s = mean_interval(delays_s)
     curves += [chain_curve(parameters, share) for share in parameters.attacker_shares]
     attacks = confirmation_rows(parameters, delay_s[0])
     enough = enough_rows(parameters, delay_s[0])
-    progress(steps, steps, "systems")
     parts = {"curve": pandas.concat(curves), "confirmations": pandas.DataFrame(attacks),
              "enough": pandas.DataFrame(enough)}  # fmt: skip
     frame = pandas.concat([rows.assign(part=name) for name, rows in parts.items()])
-    measures = [Measure("delay_s_p99", *delay_s, "s", parameters.replicates),
+    measures = [Measure("delay_s_p99", *delay_s, "s", len(delays_s)),
                 *_measures(parameters, attacks, enough)]  # fmt: skip
     return Result(
         "risk-over-time", parameters, frame.reset_index(drop=True), measures,
-        published(parameters, delay_s[0]), figure, notes=_notes(parameters, attacks),
+        published(parameters, delay_s[0]), figure, notes=interrupted + _notes(parameters, attacks),
     )  # fmt: skip
 
 
@@ -135,6 +135,10 @@ def part(result: Result, name: str) -> pandas.DataFrame:
 
 
 # The logs.
+
+
+def _log_curve(parameters: Parameters, protocol: str, _: int) -> pandas.DataFrame:
+    return log_curve(parameters, protocol)
 
 
 def log_curve(parameters: Parameters, protocol: str) -> pandas.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pandas
 import pytest
 
 from consensus_lab import data, experiments
-from consensus_lab.experiments import propagation, replicates
+from consensus_lab.experiments import propagation, questions, replicates
 from consensus_lab.experiments.replicates import WorkerDied, by_setting, finished, jobs
 from consensus_lab.node import ParameterError
 from consensus_lab.provenance import reproduce
@@ -309,13 +310,39 @@ RUNS = {
     "gossip-front": SMALL,
     "validation-sensitivity": {"network_years": [2016, 2022], "n_nodes": 40, "n_blocks": 3,
                                "replicates": 2},
+    "majority-attack": {"attacker_shares": [0.4], "limits_blocks": [30], "n_races": 100,
+                        "censor_shares": [0.4], "n_played": 3},
+    "finality": {**SMALL, "n_blocks": 200, "n_requests": 10, "replicates": 2},
+    "risk-over-time": {"n_nodes": 20, "degree": 4, "replicates": 2, "n_blocks": 2,
+                       "n_requests": 20, "n_crashes": 2, "n_attacks": 100},
+    "flood": {"flood_min": 10, "flood_per_min": 4, "honest_payments": 2, "replicates": 2},
+    "eclipse": {"outbound_connections": [4], "attacker_addresses": [1000], "n_victims": 3,
+                "n_played": 2},
+    "duelling": {"windows_ms": [0.0, 50.0], "n_duels": 20},
+    "participants": {"cluster_sizes": [3], "network_sizes": [20], "n_blocks": 20},
+    "replicated-logs": {"cluster_sizes": [3], "n_commands": 20, "n_trials": 10, "n_draws": 10,
+                        "clients": 20, "flexible_size": 5},
     "validation": {"n_nodes": 40, "n_blocks": 10, "replicates": 2,
                    "groups": ["years", "coins", "forks"]},
 }  # fmt: skip
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", RUNS)
+QUICK = ("propagation", "stale-rate", "split-votes", "selfish-network")
+"""One of every kind; the others take longer."""
+
+
+def test_every_experiment_that_runs_replicates_is_tested():
+    """Below, with one process and with two."""
+    folder = Path(experiments.__file__).parent
+    sources = {name: (folder / f"{name.replace('-', '_')}.py").read_text() for name in questions()}
+    using = {name for name, text in sources.items() if re.search(r"(by_setting|finished)\(", text)}
+    assert using == set(RUNS)
+
+
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=pytest.mark.slow if name in QUICK else pytest.mark.full)
+    for name in RUNS
+])  # fmt: skip
 def test_one_process_and_two_leave_the_same_files(name, tmp_path):
     """To the byte, the manifest too, but for the time that it took."""
     kept = []
