@@ -22,6 +22,7 @@ from consensus_lab.experiments.intervals import mean_interval
 from consensus_lab.experiments.networks import (
     NetworkParameters,
     build,
+    mean_by_hash_power,
     relay_blocks,
     replicate_seed,
 )
@@ -138,7 +139,7 @@ def _network(parameters: Parameters, interval_s: float, built: tuple[Network, in
     )  # fmt: skip
     race = relay_blocks(parameters, network, schedule, seed=seed, reach_fractions=(1.0,))
     return Growth(
-        1.0 - race.stale_rate(), float(network.hash_share @ race.node_mean_delay_s()),
+        1.0 - race.stale_rate(), mean_by_hash_power(network.hash_share, race.node_mean_delay_s()),
         float(numpy.nanmean(race.time_to_reach_s(1.0))),
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ from consensus_lab.sim.streams import derive_seed
 
 if TYPE_CHECKING:
     import networkx
+    import numpy
 
     from consensus_lab.gossip.mining import Schedule
     from consensus_lab.gossip.race import Race
@@ -246,6 +247,15 @@ def delay_quantile_s(race: Race, share: float) -> float:
 def delay_mean_s(race: Race) -> float:
     """The mean delay of deliveries to others than the finder."""
     return race.mean_delay_s() * race.deliveries / (race.deliveries - race.schedule.n_blocks)
+
+
+def mean_by_hash_power(hash_share: numpy.ndarray, values: numpy.ndarray) -> float:
+    """Mean over nodes, each weighted by its share of the hash power (shares add up to 1).
+
+    Not `hash_share @ values`: from 10,000 nodes on its last digits depend on how many threads
+    numpy's BLAS has, so on the machine and on the number of jobs.
+    """
+    return float((hash_share * values).sum())
 
 
 def year_notes(parameters: NetworkParameters, block_size_bytes: int | None = None) -> list[str]:

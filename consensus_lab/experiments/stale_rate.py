@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from consensus_lab import constants, data, theory
 from consensus_lab.experiments import Progress, quiet
 from consensus_lab.experiments.intervals import mean_interval, proportion_interval
-from consensus_lab.experiments.networks import NetworkParameters, build, relay_blocks, year_notes
+from consensus_lab.experiments.networks import (
+    NetworkParameters,
+    build,
+    mean_by_hash_power,
+    relay_blocks,
+    year_notes,
+)
 from consensus_lab.experiments.parameters import parameter
 from consensus_lab.experiments.replicates import by_setting
 from consensus_lab.experiments.result import Measure, Published, Result
@@ -122,7 +128,7 @@ def _race(
     race = relay_blocks(parameters, network, schedule, seed=seed)
     return _Raced(
         schedule.n_blocks, race.stale_blocks(), race.mean_delay_s(),
-        float(network.hash_share @ race.node_mean_delay_s()),
+        mean_by_hash_power(network.hash_share, race.node_mean_delay_s()),
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from consensus_lab.experiments.networks import (
     EQUAL_POOLS,
     NetworkParameters,
     build,
+    mean_by_hash_power,
     relay_blocks,
 )
 from consensus_lab.experiments.parameters import parameter
@@ -156,8 +157,8 @@ def _tally(
         raise ParameterError("hash_share", "one miner", "above 0 at two nodes at least")
     found, stale = race.stale_by_miner()
     # The finder's own delay is 0: the mean over all pairs becomes that over two different ones.
-    apart = 1.0 - float(share @ share)
-    delay_s = float(share @ race.node_mean_delay_s()) / apart
+    apart = 1.0 - mean_by_hash_power(share, share)
+    delay_s = mean_by_hash_power(share, race.node_mean_delay_s()) / apart
     return Tally(
         numpy.diff(network.offset)[miners], numpy.array(network.region)[miners], share[miners],
         found[miners], stale[miners], delay_s,

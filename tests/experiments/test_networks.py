@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import networkx
 import numpy
 import pytest
@@ -114,3 +118,21 @@ def test_a_year_tells_what_is_unknown_about_it() -> None:
     given = NetworkParameters.of({"network_year": 2022, "validation_bytes_per_s": 10**7})
     assert "validation_bytes_per_s" not in networks.year_notes(given)[0]
     assert networks.year_notes(NetworkParameters()) == []
+
+
+@pytest.mark.slow
+def test_a_mean_by_hash_power_has_the_same_digits_however_many_threads_numpy_has():
+    """At a size from which numpy's BLAS splits a product of vectors among its threads."""
+    code = (
+        "import numpy; from consensus_lab.experiments.networks import mean_by_hash_power as mean\n"
+        "draws = numpy.random.default_rng(1).random((20, 2, 20_000))\n"
+        "print([mean(*pair) for pair in draws])"
+    )
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "OPENBLAS_NUM_THREADS": threads},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for threads in ("1", "2")
+    }  # fmt: skip
+    assert len(printed) == 1
