@@ -68,6 +68,47 @@ compiled: Any = Step
 """A function of its own, for what happens rarely."""
 
 
+class Fetch:
+    """`fetch(array, row, column)` in a step: have that place's memory brought near; no waiting.
+
+    An array of one dimension counts the two together.  A place beyond its end does no harm.
+    """
+
+    @cached_property
+    def _numba_type_(self) -> Any:
+        from llvmlite import ir
+        from numba import types
+        from numba.core.registry import cpu_target
+        from numba.extending import intrinsic
+
+        def typed(context: Any, array: Any, row: Any, column: Any) -> Any:
+            return types.void(array, types.int64, types.int64), emitted
+
+        def emitted(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            array = context.make_array(signature.args[0])(context, builder, arguments[0])
+            # The first stride; of one dimension it is the size of an element.
+            row = builder.mul(arguments[1], builder.extract_value(array.strides, 0))
+            column = builder.mul(arguments[2], array.itemsize)
+            address = builder.add(builder.ptrtoint(array.data, row.type), builder.add(row, column))
+            pointer, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+            prefetch = builder.module.declare_intrinsic(
+                "llvm.prefetch",
+                [pointer],
+                ir.FunctionType(ir.VoidType(), [pointer, flag, flag, flag]),
+            )
+            # For reading, into all levels of the data cache.
+            arguments = [builder.inttoptr(address, pointer), flag(0), flag(3), flag(1)]
+            builder.call(prefetch, arguments)
+            return context.get_dummy_value()
+
+        self._intrinsic = intrinsic(typed)
+        cpu_target.typing_context.refresh()
+        return cpu_target.typing_context.resolve_value_type(self._intrinsic)
+
+
+fetch: Any = Fetch()
+
+
 class Loop:
     """A compiled function that Python calls; it returns an integer.
 

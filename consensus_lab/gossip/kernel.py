@@ -21,6 +21,7 @@ from consensus_lab.gossip.compiled import compiled, inlined, loop
 from consensus_lab.gossip.connections import catch_up, change, is_off, most_pushes
 from consensus_lab.gossip.draws import lacks_transactions
 from consensus_lab.gossip.gateways import order
+from consensus_lab.gossip.look_ahead import look_ahead
 from consensus_lab.gossip.nodes import (
     NEVER,
     is_accepted,
@@ -261,6 +262,7 @@ def is_under_way(state, block):
     "gossip/draws.py",
     "gossip/chance.py",
     "gossip/connections.py",
+    "gossip/look_ahead.py",
     "gossip/timeline.py",
     "gossip/gateways.py",
     "gossip/withholding.py",
@@ -279,12 +281,15 @@ def run(state, wheel, budget):
     room = len(wheel.pool) - 2 * links - len(state.orphan) - 2 * len(state.gateway) - 8
     room -= len(state.slot_block)
     n_blocks = len(state.block) - 1
+    seen = 0
     while True:
         found = progress[FOUND]
         next_found = state.block[found + 1, FOUND_NS] if found < n_blocks else NEVER
         change_ns = next_change_ns(state)
         stop_ns = min(next_found, change_ns)
         while control[LOW] < control[HIGH] or advance(wheel, stop_ns):
+            if state.looks_ahead and control[LOW] == 0:
+                seen = look_ahead(state, wheel, seen)
             time = active[control[LOW], TIME]
             if time >= stop_ns:
                 break

@@ -49,6 +49,9 @@ HISTOGRAM_BINS = 30_000
 REACH_FRACTIONS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 EVENTS_PER_BUCKET = 3
 
+LOOK_AHEAD_LINKS = 400_000
+"""Directed links from which on their memory and that of the nodes, some 5 MB, is fetched ahead."""
+
 Progress = Callable[[int, int], None]
 
 
@@ -175,6 +178,7 @@ def _new_state(
         asked=numpy.zeros((0, 0), numpy.int64),
         jitter=0,
         jitter_key=numpy.uint64(0),
+        looks_ahead=int(len(network.neighbour) >= LOOK_AHEAD_LINKS),
     )
 
 
@@ -297,5 +301,6 @@ def _race(network: Network, schedule: Schedule, state: State, wheel: Wheel) -> R
         end_ns=int(state.progress[names.NOW]),
         match=state.shown[:, names.MATCH].copy(),
         work={"buckets": int(wheel.control[OPENED]), "shift": int(wheel.control[SHIFT]),
-              "slots": len(state.slot_block), "capacity": len(wheel.pool)},
+              "slots": len(state.slot_block), "capacity": len(wheel.pool),
+              "looks_ahead": state.looks_ahead},
     )  # fmt: skip

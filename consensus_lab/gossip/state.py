@@ -145,6 +145,8 @@ class State(NamedTuple):
     jitter : int
         The longest, in millionths of a link's latency.
     jitter_key : uint64
+    looks_ahead : int
+        Whether memory is fetched ahead of the events, see `look_ahead`.
     """
 
     offset: numpy.ndarray
@@ -185,3 +187,4 @@ class State(NamedTuple):
     asked: numpy.ndarray
     jitter: int
     jitter_key: numpy.uint64
+    looks_ahead: int

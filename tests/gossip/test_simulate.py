@@ -172,6 +172,20 @@ def test_the_bucket_width_changes_nothing(monkeypatch):
     numpy.testing.assert_array_equal(outcomes[0], outcomes[2])
 
 
+def test_fetching_ahead_changes_nothing(monkeypatch):
+    """What large networks do on a small one: memory is read earlier, and the same comes out."""
+    network = from_graph(topology.bitcoin(200, seed=1), seed=1)
+    schedule = draw_schedule(network, n_blocks=20, block_interval_s=3.0, seed=3)
+    for protocol in ("inv", "compact_high"):
+        races = []
+        for links in (1, 1 << 40):
+            monkeypatch.setattr(module, "LOOK_AHEAD_LINKS", links)
+            races.append(simulate(network, schedule, relay=Relay(protocol), keep_all=True))
+        assert races[0].work["looks_ahead"] == 1 and races[1].work["looks_ahead"] == 0
+        numpy.testing.assert_array_equal(races[0].accepted_ns, races[1].accepted_ns)
+        assert races[0].events == races[1].events
+
+
 def test_progress_is_reported_and_an_interrupt_passes_through(monkeypatch):
     """Ctrl-C between two slices ends the run; what was collected before is the caller's."""
     network = from_graph(topology.bitcoin(200, seed=1), seed=1)

@@ -1,0 +1,95 @@
+"""Has the memory of events to come brought near, on networks that do not fit into the cache.
+
+Theory of operation.  An event of a large network waits for main memory three times in a row: for
+itself in the wheel's pool, for its link, for the node at the link's end.  The wheel knows what
+comes next, so while a bucket is handled the processor is told of buckets some way ahead: of the
+farthest it fetches the events, of a nearer one, whose events are here by then, the links and
+nodes that they name, of the nearest what these name.  Nothing waits for it and nothing is changed:
+results do not depend on it.  Where everything fits into the cache it costs a tenth of the speed,
+so the run is told by `State.looks_ahead` whether to do it.
+"""
+
+# Compiled functions are typed by numba from what they are called with.
+# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators
+
+from __future__ import annotations
+
+from consensus_lab.gossip.compiled import fetch, inlined
+from consensus_lab.gossip.state import (
+    GETDATA,
+    INV,
+    KIND_SHIFT,
+    LATENCY_BITS,
+    LINK_MASK,
+    SLOT_MASK,
+    SLOT_SHIFT,
+    VALIDATED,
+)
+from consensus_lab.gossip.wheel import BUCKETS, CURSOR, NEXT, WHAT
+from consensus_lab.gossip.wire import source_of
+
+FARTHEST, NEARER, NEAREST = 18, 12, 6
+"""Buckets ahead; three events are in each."""
+
+LINE = 8
+"""Integers in a cache line, and columns of `node`."""
+
+
+@inlined
+def look_ahead(state, wheel, seen):
+    """A bucket is open: look at those ahead that were not yet seen from it; up to here now."""
+    cursor = wheel.control[CURSOR]
+    for at in range(max(seen, cursor - NEAREST) + 1, cursor + 1):
+        fetch_events(wheel, at + FARTHEST)
+        fetch_what_they_name(state, wheel, at + NEARER)
+        fetch_what_follows(state, wheel, at + NEAREST)
+    return cursor
+
+
+@inlined
+def fetch_events(wheel, bucket):
+    """The newest event of a bucket; the others follow when it is here."""
+    event = wheel.bucket[bucket & (BUCKETS - 1)]
+    if event >= 0:
+        fetch(wheel.pool, event, 0)
+        fetch(wheel.pool, event, NEXT)
+
+
+@inlined
+def fetch_what_they_name(state, wheel, bucket):
+    """Of each event its link and the source's row, or its node."""
+    event = wheel.bucket[bucket & (BUCKETS - 1)]
+    while event >= 0:
+        what = wheel.pool[event, WHAT]
+        event = wheel.pool[event, NEXT]
+        if event >= 0:
+            fetch(wheel.pool, event, 0)
+        kind, link = what >> KIND_SHIFT, what & LINK_MASK
+        if kind == VALIDATED:
+            fetch(state.node, link, 0)
+            fetch(state.node_delay, link, 0)
+            fetch(state.offset, link, 0)
+        elif kind >= INV:
+            fetch(state.link, link, 0)
+            if kind == GETDATA:
+                fetch(state.node, source_of(what), 0)
+                fetch(state.uploads, source_of(what), 0)
+
+
+@inlined
+def fetch_what_follows(state, wheel, bucket):
+    """Of each event the row of the link's receiver and what it has heard, or the node's links."""
+    event = wheel.bucket[bucket & (BUCKETS - 1)]
+    while event >= 0:
+        what = wheel.pool[event, WHAT]
+        event = wheel.pool[event, NEXT]
+        kind, link = what >> KIND_SHIFT, what & LINK_MASK
+        if kind == VALIDATED:
+            first = state.offset[link]
+            fetch(state.link, first, 0)
+            fetch(state.link, first, LINE)
+            fetch(state.link, first, 2 * LINE)
+        elif kind >= INV and kind != GETDATA:
+            receiver = state.link[link] >> LATENCY_BITS
+            fetch(state.node, receiver, 0)
+            fetch(state.heard, (what >> SLOT_SHIFT) & SLOT_MASK, receiver)
