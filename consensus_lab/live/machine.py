@@ -38,7 +38,7 @@ class Writers:
     """
 
     def __init__(self, folder: str | Path, count: int, *, size_bytes: int = 512) -> None:
-        self.folder, self.count, self.size_bytes = Path(folder), count, size_bytes
+        self.folder, self.count, self.size_bytes = Path(folder).resolve(), count, size_bytes
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Writers:
@@ -47,7 +47,8 @@ class Writers:
             # As a file and isolated: nothing of the package is imported, so it starts at once.
             command = [sys.executable, "-I", "-S", __file__, str(path), str(self.size_bytes)]
             self.processes.append(subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, cwd="/"
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, cwd="/",
+                start_new_session=True,  # Ctrl-C is for the caller.
             ))  # fmt: skip
         return self
 
@@ -98,7 +99,7 @@ def write_when_told(path: str, size_bytes: int) -> None:
                 sys.stdout.buffer.write((clock() - begin_ns).to_bytes(TIME_BYTES, "little"))
                 sys.stdout.buffer.flush()
         finally:
-            os.unlink(path)
+            Path(path).unlink(missing_ok=True)
 
 
 def process_cpu_ms(process_id: int) -> float:
