@@ -80,8 +80,8 @@ def simulate(
     validation : Validation, optional
         How long a node takes per block.
     overlay : iterable of int
-        Nodes that send whole blocks on to each other, over the links that they have, before
-        validating them.
+        Nodes that send blocks on to each other, over the links that they have, before validating
+        them; whole or compact ones, see `Relay`.
     seed : int
         Of the run; for missing transactions of compact blocks, and jitter.
     reach_fractions : sequence of float
@@ -240,8 +240,9 @@ def _with_relay(
         inside = numpy.zeros(n, bool)
         inside[list(overlay)] = True
         sender = numpy.repeat(numpy.arange(n), numpy.diff(network.offset))
-        whole = inside[sender] & inside[network.neighbour]
-        state = state._replace(fast=(whole * names.FAST_WHOLE).astype(numpy.uint8))
+        is_linked = inside[sender] & inside[network.neighbour]
+        how = names.FAST_OVERLAY if relay.overlay_compact else names.FAST_WHOLE
+        state = state._replace(fast=(is_linked * how).astype(numpy.uint8))
     return state
 
 

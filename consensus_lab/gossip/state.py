@@ -37,8 +37,9 @@ NUMBER_MAX = NODE_MASK
 # Relay protocols, `State.protocol`: the places in `relay_options.PROTOCOLS`.
 PUSH, BY_INV, HEADERS, COMPACT_LOW, COMPACT_HIGH = range(5)
 
-# Bits of `fast[link]`: the receiver asked for compact blocks unasked; both are in the overlay.
-FAST_COMPACT, FAST_WHOLE = 1, 2
+# Bits of `fast[link]`: the receiver asked for compact blocks unasked; both are in the overlay,
+# which sends whole blocks; or compact ones.
+FAST_COMPACT, FAST_WHOLE, FAST_OVERLAY = 1, 2, 4
 
 # Columns of `node`; one row is one cache line.
 (UPLOAD, DOWNLOAD, INV_NS, REQUEST_NS, UPLOAD_FREE, DOWNLOAD_FREE, PROCESSOR_FREE, TIP) = range(8)

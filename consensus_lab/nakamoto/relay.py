@@ -17,9 +17,9 @@ relays only the one that it saw first, so two fronts of a fork meet and stop.  H
 - `compact_high` (BIP 152, high bandwidth): each node asks the last three neighbours that brought
   it a block to send compact blocks unasked, and these are sent on before they are validated.
 
-An *overlay* (as FIBRE) is a set of neighbours to whom a whole block goes on as soon as it is
-here, before it is validated.  Only a block on the node's tip is sent on before validation, and
-one per height.
+An *overlay* (as FIBRE) is a set of neighbours to whom a block goes on as soon as it is here,
+before it is validated, whole or in compact form.  Only a block on the node's tip is sent on
+before validation, and one per height.
 
 Validation takes time, one block after the other, in proportion to size.  A block whose parent is
 not accepted yet is kept as an orphan, and its sender is asked for the parent, until the branches
@@ -82,7 +82,7 @@ class RelayNode:
     lacks_transactions : callable (block number) -> bool, optional
         The chance of a compact block, drawn by whoever runs the node; never, by default.
     overlay : iterable of int
-        Neighbours to whom whole blocks go on before they are validated.
+        Neighbours to whom blocks go on before they are validated.
     disk : mapping
         What survived a crash: blocks by `("block", number)` in order of acceptance.
     """
@@ -306,8 +306,9 @@ class RelayNode:
         known_by = self.known_by.setdefault(block.number, set())
         fresh = [peer for peer in fast if peer not in known_by]
         known_by.update(fresh)
+        whole = frozenset() if self.relay.overlay_compact else self.overlay
         return [
-            self._send(peer, block) if peer in self.overlay else self._send_compact(peer, block)
+            self._send(peer, block) if peer in whole else self._send_compact(peer, block)
             for peer in fresh
         ]
 

@@ -15,6 +15,7 @@ from consensus_lab.nakamoto.relay_messages import (
     Inv,
     SendCompact,
     Transactions,
+    compact_bytes,
 )
 from consensus_lab.nakamoto.relay_options import Found, Relay, Validation
 from consensus_lab.node import Apply, Node, Note, ParameterError, Send, SetTimer, Unapply
@@ -189,6 +190,17 @@ def test_the_overlay_gets_whole_blocks_before_validation():
     """As FIBRE: at once, and only who is in it."""
     node = RelayNode(0, [1, 2, 3], overlay=[2], validation=Validation(100))
     assert sends(node.receive(1, BlockMessage(block(1)), 0)) == [(2, BlockMessage(block(1)))]
+
+
+def test_a_compact_overlay_gets_short_ids_and_asks_for_what_it_lacks():
+    """As Bitcoin's relay networks: before validation, a hundredth of the bytes."""
+    relay = Relay(overlay_compact=True, transaction_bytes=500)
+    node = RelayNode(0, [1, 2, 3], overlay=[2], relay=relay, validation=Validation(100))
+    ((to, compact),) = sends(node.receive(1, BlockMessage(block(1)), 0))
+    assert to == 2 and compact.block == block(1)
+    assert compact.size_bytes == compact_bytes(block(1).size_bytes, 500)
+    lacking = RelayNode(2, [0], overlay=[0], relay=relay, lacks_transactions=lambda _: True)
+    assert sends(lacking.receive(0, compact, 5)) == [(0, GetTransactions(1))]
 
 
 def test_push_sends_whole_blocks_to_who_is_not_known_to_have_them():
