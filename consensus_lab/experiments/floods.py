@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import networkx
@@ -138,7 +139,7 @@ def flood_payments(
     seed, number : int
         Each number is another run, with the same draws for every setting.
     """
-    options = MempoolOptions(size_bytes_max=pool_bytes_max, relay_fee_rate_min=relay_fee_rate_min)
+    options = MempoolOptions(relay_fee_rate_min=relay_fee_rate_min)
     run_seed = derive_seed(seed, "experiment", "flood", number)
     network = _network(run_seed, options)
     network.find(FLOODER)
@@ -146,6 +147,9 @@ def flood_payments(
     network.engine.submit(FLOODER, Prepare(per_minute * minutes))
     network.settle()
     network.find(MINERS[0])
+    # The flooder's coins are made before the limits hold: one payment of them may exceed both.
+    for one in network.engine.nodes.values():
+        one.node.pool.options = replace(options, size_bytes_max=pool_bytes_max)
     watched: list[Any] = [network.engine.nodes[i] for i in HONEST]
     for one in watched:
         one.node.ledger.block_weight_max, one.pool_bytes_max = block_weight_max, 0

@@ -116,3 +116,13 @@ def test_a_flood_delays_honest_payments_only_when_it_pays_more_than_they_do() ->
         assert same.delays_min == calm.delays_min and same.unconfirmed == 0
     assert dear.unconfirmed or sum(dear.delays_min) > 2 * sum(calm.delays_min)
     assert dear.fees_satoshi == 20 * 120 * PAYMENT_SIZE_BYTES
+
+
+@pytest.mark.slow
+def test_a_pool_smaller_than_the_payment_that_makes_the_flooder_s_coins_is_still_flooded() -> None:
+    parameters = replace(
+        Parameters(), flood_min=20, honest_payments=5, pool_size_bytes_max=1000
+    )  # fmt: skip
+    done = {setting.name: flooded(parameters, setting) for setting in SETTINGS}
+    limited = done["relay fee paid, pool limit"]
+    assert limited.payments_told == 120 and limited.pool_bytes_max <= 1000
