@@ -45,7 +45,7 @@ class Parameters(ParameterSet):
         maximum=1000,
     )  # fmt: skip
     attacker_addresses: list[int] = parameter(
-        [10, 40, 160, 640], full=[20, 50, 100, 200, 400, 800, 1600, 3200, 6400], unit="count",
+        [10, 40, 160, 640], full=[50, 100, 200, 400, 800, 1600], unit="count",
         meaning="addresses that the attacker writes into its book", minimum=0,
         maximum=ADDRESSES_MAX,
     )  # fmt: skip
@@ -54,7 +54,7 @@ class Parameters(ParameterSet):
         maximum=100,
     )  # fmt: skip
     n_victims: int = parameter(
-        40, full=500, unit="count", meaning="victims per setting", minimum=1, maximum=10**6
+        40, full=200, unit="count", meaning="victims per setting", minimum=1, maximum=10**6
     )
     attacker_share: float = parameter(
         0.2, unit="share", meaning="attacker's share of the hash power", minimum=0.01,

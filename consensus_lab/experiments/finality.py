@@ -57,7 +57,7 @@ class Parameters(ClusterParameters, NetworkParameters):
         1_000_000, unit="bytes", meaning="size of each block", minimum=81, maximum=10**9
     )
     n_blocks: int = parameter(
-        2000, full=10_000, unit="count", meaning="blocks found per replicate", minimum=1
+        2000, full=3_000, unit="count", meaning="blocks found per replicate", minimum=1
     )
 
     def check(self) -> None:

@@ -100,7 +100,7 @@ class Parameters(ParameterSet):
         maximum=1_000_000,
     )  # fmt: skip
     replicates: int = parameter(
-        4, full=20, unit="count", meaning="runs of each flood of payments", minimum=2, maximum=1000
+        4, full=6, unit="count", meaning="runs of each flood of payments", minimum=2, maximum=1000
     )
 
     def check(self) -> None:

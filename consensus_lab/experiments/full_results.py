@@ -19,7 +19,7 @@ from consensus_lab.experiments import load, questions, timed
 from consensus_lab.experiments.replicates import jobs, whole
 
 if TYPE_CHECKING:
-    from consensus_lab.experiments.result import Result
+    from consensus_lab.experiments.result import Measure, Result
 
 FOLDER, RUNS = "full", "full/runs.csv"
 COLUMNS = ("experiment", "parameters", "consensus_lab", "python", "numpy", "wall_s")
@@ -29,11 +29,8 @@ NOT_STORED = {
     "live-etcd": "its values are those of the machine that it runs on",
     **dict.fromkeys(
         (
-            "double-spend", "eclipse", "finality", "flood", "hash-power-needed",
-            "majority-attack", "participants", "propagation-sweep", "replicated-logs",
-            "risk-over-time", "saturation", "selfish-mining", "selfish-network", "split-votes",
-            "stale-rate", "sybil", "throughput", "validation", "validation-sensitivity",
-            "who-loses", "core-verdicts",
+            "participants", "propagation-sweep", "replicated-logs", "saturation", "stale-rate",
+            "throughput", "validation", "validation-sensitivity",
         ),
         _LONG,
     ),
@@ -48,16 +45,27 @@ def stored_run(name: str) -> dict[str, str] | None:
     return next((row for row in data.rows(RUNS) if row["experiment"] == name), None)
 
 
-def stored_summary(name: str) -> list[dict[str, str]]:
+def stored_measures(name: str) -> list[Measure]:
     """The stored measures of an experiment's full preset; none when nothing is stored."""
-    return data.rows(f"{FOLDER}/{name}.csv") if stored_run(name) else []
+    from consensus_lab.experiments.result import Measure
+
+    return [
+        Measure(row["quantity"], float(row["value"]), float(row["low"]), float(row["high"]),
+                row["unit"], int(row["replicates"]), row["how"])
+        for row in (data.rows(f"{FOLDER}/{name}.csv") if stored_run(name) else [])
+    ]  # fmt: skip
+
+
+def stored_parameters(name: str) -> dict[str, Any]:
+    """The parameters with which the stored full preset was run; none when nothing is stored."""
+    row = stored_run(name)
+    return json.loads(row["parameters"]) if row else {}
 
 
 def is_current(name: str) -> bool:
     """True when what is stored was made with the full preset as it is now."""
-    row = stored_run(name)
     full = load(name).Parameters.of(preset="full").as_dict()
-    return row is not None and json.loads(row["parameters"]) == json.loads(json.dumps(full))
+    return stored_parameters(name) == json.loads(json.dumps(full))
 
 
 def store(result: Result, *, folder: Path | None = None) -> None:

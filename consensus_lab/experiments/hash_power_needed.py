@@ -55,7 +55,7 @@ class Parameters(NetworkParameters):
         1_000_000, unit="bytes", meaning="size of each block", minimum=81, maximum=10**9
     )
     n_blocks: int = parameter(
-        600, full=5000, unit="count", meaning="honest blocks per replicate and interval",
+        600, full=2000, unit="count", meaning="honest blocks per replicate and interval",
         minimum=10,
     )  # fmt: skip
     n_blocks_worst: int = parameter(

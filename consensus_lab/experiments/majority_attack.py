@@ -72,11 +72,11 @@ class Parameters(ParameterSet):
         minimum=1, maximum=100,
     )  # fmt: skip
     censored_blocks: int = parameter(
-        40, full=300, unit="count", minimum=12, maximum=10_000,
+        40, full=100, unit="count", minimum=12, maximum=10_000,
         meaning="blocks of all after the payment; the censor's last branch is played to its end",
     )  # fmt: skip
     n_played: int = parameter(
-        6, full=100, unit="count", meaning="runs per share of a censor", minimum=1, maximum=10_000
+        6, full=40, unit="count", meaning="runs per share of a censor", minimum=1, maximum=10_000
     )
 
 

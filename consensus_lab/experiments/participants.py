@@ -50,11 +50,11 @@ class Parameters(CostParameters):
         list(PROTOCOLS), meaning="replicated logs to compare", choices=PROTOCOLS
     )
     cluster_sizes: list[int] = parameter(
-        [3, 5, 9, 25], full=[3, 5, 7, 9, 15, 25, 51, 101], unit="count", meaning="servers",
+        [3, 5, 9, 25], full=[3, 5, 7, 9, 15, 25, 51], unit="count", meaning="servers",
         minimum=2, maximum=101,
     )  # fmt: skip
     clients: int = parameter(
-        100, full=1000, unit="count", meaning="clients that load the leader, one request each",
+        100, full=300, unit="count", meaning="clients that load the leader, one request each",
         minimum=1, maximum=10_000,
     )  # fmt: skip
     network_sizes: list[int] = parameter(

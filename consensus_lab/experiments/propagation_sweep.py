@@ -46,10 +46,10 @@ class Parameters(propagation.Parameters):
         400, full=6000, unit="count", meaning="nodes in the network", minimum=2, maximum=10**6
     )
     n_blocks: int = parameter(
-        20, full=200, unit="count", meaning="blocks relayed per replicate and setting", minimum=1
+        20, full=100, unit="count", meaning="blocks relayed per replicate and setting", minimum=1
     )
     replicates: int = parameter(
-        3, full=10, unit="count", minimum=1, maximum=1000,
+        3, full=6, unit="count", minimum=1, maximum=1000,
         meaning="independent networks per setting, each with blocks of its own",
     )  # fmt: skip
     block_sizes_bytes: list[int] = parameter(

@@ -87,11 +87,11 @@ class Parameters(ParameterSet):
         2, unit="count", meaning="its servers that commit a command; 0 is a majority", minimum=0
     )
     n_commands: int = parameter(
-        500, full=5000, unit="count", meaning="commands whose latency is measured",
+        500, full=2000, unit="count", meaning="commands whose latency is measured",
         minimum=20,
     )  # fmt: skip
     n_trials: int = parameter(
-        60, full=2000, unit="count", meaning="leader crashes per system and size", minimum=10
+        60, full=300, unit="count", meaning="leader crashes per system and size", minimum=10
     )
     n_draws: int = parameter(
         200, full=5000, unit="count", meaning="draws of who is down per system and size", minimum=10

@@ -59,6 +59,16 @@ class Measure(NamedTuple):
     replicates: int
     how: str = "simulated"
 
+    @property
+    def text(self) -> str:
+        """The value, and the interval's ends where it is not exact, to four digits."""
+        interval = f"  ({_short(self.low)} to {_short(self.high)})"
+        return _short(self.value) + interval * (self.low < self.high)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if 1000.0 <= abs(value) < 1e9 else f"{value:.4g}"
+
 
 class Published(NamedTuple):
     """What somebody else measured or stated for a quantity."""
@@ -139,21 +149,34 @@ class Result:
 
     @property
     def beside_full(self) -> pandas.DataFrame:
-        """Our measures beside those of the stored full preset; no rows when none is stored."""
+        """Our measures beside those of the stored full preset, to read; no rows without one."""
         import pandas
 
-        from consensus_lab.experiments.full_results import stored_summary
+        from consensus_lab.experiments.full_results import stored_measures
 
         ours = {measure.quantity: measure for measure in self.measures}
-        columns = ("quantity", "unit", "here", "low", "high", "full", "full_low", "full_high",
-                   "full_replicates")  # fmt: skip
         rows = [
-            (row["quantity"], row["unit"], mine.value, mine.low, mine.high, float(row["value"]),
-             float(row["low"]), float(row["high"]), int(row["replicates"]))
-            for row in stored_summary(self.experiment)
-            if (mine := ours.get(row["quantity"])) is not None
-        ]  # fmt: skip
+            (full.quantity, full.unit, mine.text, full.text, full.replicates)
+            for full in stored_measures(self.experiment)
+            if (mine := ours.get(full.quantity)) is not None
+        ]
+        columns = ("quantity", "unit", "here", "full preset", "its replicates")
         return pandas.DataFrame(rows, columns=columns)
+
+    @property
+    def parameters_beside_full(self) -> pandas.DataFrame:
+        """Parameters in which the stored full run differs from this one, and both values."""
+        import pandas
+
+        from consensus_lab.experiments.full_results import stored_parameters
+
+        here, full = self.parameters.as_dict(), stored_parameters(self.experiment)
+        rows = [
+            (row["name"], row["unit"], here[row["name"]], full[row["name"]])
+            for row in self.parameters.describe()
+            if row["name"] in full and here[row["name"]] != full[row["name"]]
+        ]
+        return pandas.DataFrame(rows, columns=("parameter", "unit", "here", "full"))
 
     @property
     def interruption(self) -> str:

@@ -48,7 +48,7 @@ class Parameters(NetworkParameters):
         meaning="nodes at which the pool's blocks enter the network",
     )  # fmt: skip
     n_blocks: int = parameter(
-        3000, full=10_000, unit="count", meaning="blocks found per replicate and setting",
+        3000, full=5_000, unit="count", meaning="blocks found per replicate and setting",
         minimum=100,
     )  # fmt: skip
     block_interval_s: float = parameter(

@@ -53,7 +53,7 @@ class Parameters(NetworkParameters):
         unit="bytes", meaning="block sizes to try", minimum=81, maximum=10**9,
     )  # fmt: skip
     n_blocks: int = parameter(
-        200, full=1000, unit="count", meaning="blocks per replicate and setting", minimum=1
+        200, full=400, unit="count", meaning="blocks per replicate and setting", minimum=1
     )
     transaction_size_bytes: int = parameter(
         250, unit="bytes", meaning="mean size of a transaction", minimum=60, maximum=100_000

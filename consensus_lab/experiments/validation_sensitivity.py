@@ -50,10 +50,10 @@ class Parameters(ParameterSet):
         200, full=6000, unit="count", minimum=40, maximum=10**5, meaning="nodes in the network"
     )
     n_blocks: int = parameter(
-        40, full=500, unit="count", minimum=2, meaning="blocks relayed per replicate"
+        40, full=200, unit="count", minimum=2, meaning="blocks relayed per replicate"
     )
     replicates: int = parameter(
-        4, full=20, unit="count", minimum=2, maximum=1000,
+        4, full=6, unit="count", minimum=2, maximum=1000,
         meaning="independent networks, the same ones for every change",
     )  # fmt: skip
     graph_file: str = parameter("", meaning="own edge list or .graphml file instead of a topology")

@@ -9,6 +9,7 @@ import pytest
 
 from consensus_lab import data
 from consensus_lab.experiments import full_results, primary_backup, questions, run
+from consensus_lab.experiments.result import Measure
 
 
 def test_what_is_stored_is_found_again_beside_a_quick_run(
@@ -17,13 +18,18 @@ def test_what_is_stored_is_found_again_beside_a_quick_run(
     full = run("primary-backup", {"n_servers": 2, "n_writes": 30})
     quick = run("primary-backup", {"n_servers": 2, "n_writes": 10})
     monkeypatch.setenv(data.ENVIRONMENT_VARIABLE, str(tmp_path))
-    assert quick.beside_full.empty
+    assert quick.beside_full.empty and quick.parameters_beside_full.empty
     full_results.store(full)
     full_results.store(full)
     beside = quick.beside_full
     assert list(beside["quantity"]) == [measure.quantity for measure in full.measures]
-    assert list(beside["full"]) == [measure.value for measure in full.measures]
-    assert list(beside["here"]) == [measure.value for measure in quick.measures]
+    assert list(beside["full preset"]) == [measure.text for measure in full.measures]
+    assert list(beside["here"]) == [measure.text for measure in quick.measures]
+    assert full_results.stored_measures("primary-backup") == full.measures
+    differ = quick.parameters_beside_full
+    assert differ.to_dict("records") == [
+        {"parameter": "n_writes", "unit": "count", "here": 10, "full": 30}
+    ]
     assert not full_results.is_current("primary-backup")
 
 
@@ -52,3 +58,14 @@ def test_a_notebook_shows_what_is_stored_for_its_experiment() -> None:
         (name,) = re.findall(r"(\w+)\.Parameters\.from_notebook", text)
         is_stored = full_results.stored_run(name.replace("_", "-")) is not None
         assert ("result.beside_full" in text) is is_stored, path.name
+
+
+def test_measures_are_told_to_four_digits() -> None:
+    nothing = float("nan")
+    texts = {
+        "12,346  (10,000 to 20,000)": (12345.6, 1e4, 2e4),
+        "0.01234  (0.01 to 0.02)": (0.012344, 0.01, 0.02),
+        "5": (5.0, 5.0, 5.0), "nan": (nothing, nothing, nothing),
+    }  # fmt: skip
+    for text, (value, low, high) in texts.items():
+        assert Measure("x", value, low, high, "s", 3).text == text
