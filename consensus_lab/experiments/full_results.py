@@ -29,8 +29,7 @@ NOT_STORED = {
     "live-etcd": "its values are those of the machine that it runs on",
     **dict.fromkeys(
         (
-            "participants", "propagation-sweep", "replicated-logs", "saturation", "stale-rate",
-            "throughput", "validation", "validation-sensitivity",
+            "participants", "saturation", "stale-rate", "throughput", "validation",
         ),
         _LONG,
     ),
