@@ -83,7 +83,7 @@ def heat_map(
     with style.style():
         figure, axes = style.axes_of(axes, width_in=7.6, height_in=4.8)
         seen = heights[heights > 0] if is_log else heights[numpy.isfinite(heights)]
-        bounds = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 1.0)
+        bounds = (float(seen.min()), float(seen.max())) if seen.size else (0.1, 1.0)
         norm = LogNorm(*bounds) if is_log else Normalize(*bounds)
         mesh = axes.pcolormesh(numpy.ma.masked_invalid(heights), cmap=HEAT_COLORS, norm=norm,
                                edgecolor=style.PAPER, linewidth=0.5)  # fmt: skip

@@ -171,6 +171,16 @@ def test_a_heat_map_writes_each_cell_and_its_contours():
     assert "0.1" in texts_of(figure)
 
 
+def test_a_heat_map_by_logarithm_without_any_value_above_zero_is_an_empty_one():
+    """As of a short run, or an interrupted one, in which no block went stale."""
+    figure = maps.heat_map(
+        GRID.assign(stale=0.0), x="interval", y="size", value="stale", is_log=True, x_label="s",
+        y_label="MB", value_label="stale", title="An empty map",
+    )  # fmt: skip
+    figure.canvas.draw()
+    assert "An empty map" in texts_of(figure)
+
+
 def test_a_map_counts_who_has_the_block():
     graph = networkx.path_graph(10)
     seconds = {node: 0.1 * node for node in graph} | {9: math.inf}
