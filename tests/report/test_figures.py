@@ -178,7 +178,7 @@ def test_a_heat_map_by_logarithm_without_any_value_above_zero_is_an_empty_one():
         y_label="MB", value_label="stale", title="An empty map",
     )  # fmt: skip
     figure.canvas.draw()
-    assert "An empty map" in texts_of(figure)
+    assert figure.axes[0].collections[0].get_array().max() == 0.0
 
 
 def test_a_map_counts_who_has_the_block():
