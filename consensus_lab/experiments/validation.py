@@ -69,10 +69,10 @@ class Parameters(ParameterSet):
         1500, full=2000, unit="count", minimum=10, meaning="blocks per network"
     )
     simblock_height: int = parameter(
-        200, full=10_000, unit="count", minimum=10, meaning="height of SimBlock's runs at most"
+        200, full=3_000, unit="count", minimum=10, meaning="height of SimBlock's runs at most"
     )
     n_blocks_large: int = parameter(
-        30, full=200, unit="count", minimum=2,
+        30, full=100, unit="count", minimum=2,
         meaning="blocks per network of Bitcoin-Simulator's 6000 nodes",
     )  # fmt: skip
     n_graphs: int = parameter(
