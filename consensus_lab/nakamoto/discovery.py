@@ -17,6 +17,7 @@ restarts asks the seeds only if nobody in it answers.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -226,7 +227,7 @@ class DiscoveryNode:
         self.opening: NodeId | None = None
         self.unanswered: set[NodeId] = set()
         self.told: set[NodeId] = set()
-        self.book: dict[NodeId, None] = dict.fromkeys(disk.get("addresses", ()))
+        self.book: OrderedDict[NodeId, None] = OrderedDict.fromkeys(disk.get("addresses", ()))
         self._handlers: dict[type, Callable[[NodeId, Any], Effects]] = {
             DnsAnswer: self._on_dns_answer,
             Version: self._on_version,
@@ -334,7 +335,7 @@ class DiscoveryNode:
         new = [a for a in addresses if a not in self.book and a != self.node_id]
         for address in new:
             if len(self.book) >= BOOK_MAX:
-                self.book.pop(next(iter(self.book)))
+                self.book.popitem(last=False)
             self.book[address] = None
         return [self._save()] if new else []
 

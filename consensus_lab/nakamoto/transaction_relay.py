@@ -10,6 +10,7 @@ are too many.  What was refused is not asked for again until the chain moves.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -34,7 +35,8 @@ class TransactionRequests:
         self._announcers: dict[bytes, list[NodeId]] = {}
         # Who was asked, and until when to wait.
         self._asked: dict[bytes, tuple[NodeId, int]] = {}
-        self._refused: dict[bytes, None] = {}
+        # Not a plain dict: there the way to the oldest grows with all that were taken out before.
+        self._refused: OrderedDict[bytes, None] = OrderedDict()
 
     def announce(self, txid: bytes, peer_id: NodeId) -> None:
         """A peer has it; beyond the limit announcements are not heard."""
@@ -62,7 +64,7 @@ class TransactionRequests:
         self.settle(txid)
         self._refused[txid] = None
         if len(self._refused) > REFUSED_MAX:
-            del self._refused[next(iter(self._refused))]
+            self._refused.popitem(last=False)
 
     def chain_moved(self) -> None:
         """What was refused may be right now."""

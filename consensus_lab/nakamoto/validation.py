@@ -13,6 +13,7 @@ a bad signature can lie in the tree for long before anyone notices; it just neve
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -52,7 +53,8 @@ class ScriptCache:
 
     def __init__(self, *, transactions_max: int = SCRIPT_CACHE_TRANSACTIONS_MAX) -> None:
         self.transactions_max = transactions_max
-        self._verified: dict[tuple[bytes, ScriptFlags], None] = {}
+        # Not a plain dict: there the way to the oldest grows with all that were taken out before.
+        self._verified: OrderedDict[tuple[bytes, ScriptFlags], None] = OrderedDict()
 
     def __contains__(self, key: tuple[bytes, ScriptFlags]) -> bool:
         return key in self._verified
@@ -61,7 +63,7 @@ class ScriptCache:
         """Remember a verdict; the oldest goes when there are too many."""
         self._verified[key] = None
         if len(self._verified) > self.transactions_max:
-            del self._verified[next(iter(self._verified))]
+            self._verified.popitem(last=False)
 
 
 class BlockPlace(NamedTuple):
