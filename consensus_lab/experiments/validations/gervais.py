@@ -1,8 +1,9 @@
 """Bitcoin-Simulator's network and sweeps made again, beside its published outputs.
 
 Its delays are statistics *over nodes* of each node's mean, and so are ours here: a few slow nodes
-weigh as much as the fast ones.  `relay_network` there sends compressed blocks between pools, here
-whole ones before they are checked.
+weigh as much as the fast ones.  `relay_network` sends compressed blocks between pools: there with
+an index of two bytes per transaction (bitcoin-node.cc, m_transactionIndexSize), here compact
+blocks with their short ids of six.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ WHY_DELAY = (
 )
 WHY_STALE = "follows from the delays between pools, which differ as the delays do"
 WHY_STALE_LINKED = (
-    "pools there send each other compressed blocks, here whole ones, which fill their lines when "
-    "blocks are large and quick"
+    "not certain; probably that compact blocks between pools wait here in a pool's line behind the "
+    "whole blocks that it uploads when blocks are large and quick"
 )
 
 
@@ -108,7 +109,8 @@ def race_of(row: dict[str, str], network: Network, *, n_blocks: int, seed: int) 
     protocol, is_linked = RELAYS[row["relay_protocol"]]
     pools = numpy.flatnonzero(network.hash_share).tolist()
     return simulate(
-        network, schedule, relay=Relay(protocol), overlay=pools if is_linked else (), seed=seed,
+        network, schedule, relay=Relay(protocol, overlay_compact=is_linked),
+        overlay=pools if is_linked else (), seed=seed,
         validation=Validation(bytes_per_s=VALIDATION_BYTES_PER_S),
     )  # fmt: skip
 
