@@ -29,7 +29,7 @@ NOT_STORED = {
     "live-etcd": "its values are those of the machine that it runs on",
     **dict.fromkeys(
         (
-            "participants", "saturation", "stale-rate", "throughput", "validation",
+            "stale-rate", "throughput", "validation",
         ),
         _LONG,
     ),
