@@ -24,16 +24,11 @@ if TYPE_CHECKING:
 FOLDER, RUNS = "full", "full/runs.csv"
 COLUMNS = ("experiment", "parameters", "consensus_lab", "python", "numpy", "wall_s")
 
-_LONG = "takes more than five minutes on two busy cores; make full-results stores it"
+_LONG = "takes half an hour; make full-results stores it"
 NOT_STORED = {
     "live-etcd": "its values are those of the machine that it runs on",
-    **dict.fromkeys(
-        (
-            "stale-rate", "throughput", "validation",
-        ),
-        _LONG,
-    ),
-}  # fmt: skip
+    "validation": _LONG,
+}
 """Experiments without a stored result, and why."""
 
 
