@@ -13,6 +13,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent
 MODULES = (
     "experiments/__init__.py", "experiments/result.py", "experiments/parameters.py",
+    "experiments/replicates.py",
     "batch/__init__.py", "batch/plan.py", "batch/frames.py", "provenance.py", "node.py",
     "client.py", "sim/engine.py", "sim/links.py", "sim/process.py", "sim/faults.py",
     "sim/trace.py", "sim/explore.py", "sim/linearizability.py", "network/topology.py",

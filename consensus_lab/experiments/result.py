@@ -62,8 +62,9 @@ class Measure(NamedTuple):
     @property
     def text(self) -> str:
         """The value, and the interval's ends where it is not exact, to four digits."""
-        interval = f"  ({_short(self.low)} to {_short(self.high)})"
-        return _short(self.value) + interval * (self.low < self.high)
+        if not self.low < self.high:
+            return _short(self.value)
+        return f"{_short(self.value)}  ({_short(self.low)} to {_short(self.high)})"
 
 
 def _short(value: float) -> str:

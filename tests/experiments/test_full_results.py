@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy
 import pytest
 
 from consensus_lab import data
@@ -69,3 +70,5 @@ def test_measures_are_told_to_four_digits() -> None:
     }  # fmt: skip
     for text, (value, low, high) in texts.items():
         assert Measure("x", value, low, high, "s", 3).text == text
+        ends = map(numpy.float64, (value, low, high))  # As some experiments bring them.
+        assert Measure("x", *ends, "s", 3).text == text
