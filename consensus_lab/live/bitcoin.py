@@ -15,7 +15,6 @@ from __future__ import annotations
 import re
 import tempfile
 import time
-from types import TracebackType
 from typing import Any, NamedTuple
 
 from consensus_lab.nakamoto.script_rules import ScriptFlags
@@ -105,12 +104,7 @@ class CoreEngine:
     def __enter__(self) -> CoreEngine:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
-from types import TracebackType
 
 from consensus_lab.nakamoto.block import Block, parse_block
 from consensus_lab.nakamoto.chain import Chain
@@ -69,12 +68,7 @@ class BlockStore(MutableMapping[bytes, Block]):
     def __enter__(self) -> BlockStore:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import TracebackType
 
 SEGMENT_BYTES = 64_000_000
 """etcd makes a file of that size before it writes its log into it."""
@@ -52,12 +51,7 @@ class Writers:
             ))  # fmt: skip
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         for process in self.processes:
             process.communicate()
 
