@@ -15,6 +15,7 @@ from consensus_lab.experiments.floods import (
     HONEST_FEE_RATE,
     NO_LIMIT_BYTES,
     Flooded,
+    Nuisance,
     flood_payments,
     send_nothing,
     send_rubbish,
@@ -199,11 +200,7 @@ def _announcements(parameters: Parameters, has_rate_limit: bool, _: int) -> dict
         messages=parameters.n_announcements, items=parameters.announced_items,
         has_rate_limit=has_rate_limit, seed=parameters.seed,
     )  # fmt: skip
-    return {
-        "flood": ANNOUNCEMENTS, "setting": "rate limit" if has_rate_limit else "no rate limit",
-        "sent_bytes": done.sent_bytes, "heard_bytes": done.heard_bytes,
-        "is_banned": done.is_banned,
-    }  # fmt: skip
+    return _nuisance(ANNOUNCEMENTS, "rate limit" if has_rate_limit else "no rate limit", done)
 
 
 def _rubbish(parameters: Parameters, has_bans: bool, _: int) -> dict[str, Any]:
@@ -211,11 +208,11 @@ def _rubbish(parameters: Parameters, has_bans: bool, _: int) -> dict[str, Any]:
         blocks=parameters.n_rubbish, size_bytes=parameters.rubbish_size_bytes,
         has_bans=has_bans, seed=parameters.seed,
     )  # fmt: skip
-    return {
-        "flood": BLOCKS, "setting": "bans" if has_bans else "no bans",
-        "sent_bytes": done.sent_bytes, "heard_bytes": done.heard_bytes,
-        "is_banned": done.is_banned,
-    }  # fmt: skip
+    return _nuisance(BLOCKS, "bans" if has_bans else "no bans", done)
+
+
+def _nuisance(flood: str, setting: str, done: Nuisance) -> dict[str, Any]:
+    return {"flood": flood, "setting": setting, **done._asdict()}
 
 
 def figure(result: Result) -> Figure:
