@@ -266,6 +266,7 @@ class Engine(EventLoop):
         stream, carry_out = process.stream, self._carry_out
         for effect in effects:
             kind = type(effect)
+            assert kind in carry_out, f"not an effect: {effect!r}"
             if stream and kind in _IN_STREAM:
                 stream.append(effect)
             else:
