@@ -17,8 +17,10 @@ from consensus_lab.node import ProtocolViolation
 TRANSPORT_OVERHEAD_BYTES = MEBIBYTE_BYTES // 2
 """What gRPC lets through beyond the request limit (etcd server/etcdserver/api/v3rpc)."""
 
-REQUEST_HEADER_BYTES = 14
-"""Header of a request in the log: a request identity of ten bytes, in two nested fields."""
+REQUEST_ID_BYTES = 10
+"""A request's identity as a protobuf varint: of a large 64-bit number, as etcd's are."""
+REQUEST_HEADER_BYTES = REQUEST_ID_BYTES + 4
+"""Header of a request in the log: its identity, in two nested fields."""
 
 VERSION_OVERHEAD_BYTES = 256
 """What the quota charges for every version of a key besides its bytes (etcd `kvOverhead`)."""

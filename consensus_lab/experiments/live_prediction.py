@@ -47,7 +47,7 @@ from consensus_lab.experiments.clusters import (
 )
 from consensus_lab.experiments.intervals import bootstrap_interval
 from consensus_lab.kv import KeyValueStore, Put
-from consensus_lab.kv_requests import RequestError
+from consensus_lab.kv_requests import REQUEST_ID_BYTES, RequestError
 from consensus_lab.node import NodeId
 from consensus_lab.raft.config import RaftConfig
 from consensus_lab.sim.engine import Engine
@@ -284,10 +284,10 @@ def simulated_failover_ms(
     return (engine.now - crash_ns) / NANOSECONDS_PER_MS
 
 
-def simulated_value_size_bytes_max(request_number_bytes: int = 10) -> int:
+def simulated_value_size_bytes_max(request_number_bytes: int = REQUEST_ID_BYTES) -> int:
     """The largest value that our store takes with a one-byte key.
 
-    Our store counts ten bytes for the number that a server gives to a request.
+    Our store counts `REQUEST_ID_BYTES` for the number that a server gives to a request.
     """
     store = KeyValueStore()
     accepted, refused = 1, 2_000_000
@@ -298,4 +298,4 @@ def simulated_value_size_bytes_max(request_number_bytes: int = 10) -> int:
             accepted = middle
         except RequestError:
             refused = middle
-    return accepted + 10 - request_number_bytes
+    return accepted + REQUEST_ID_BYTES - request_number_bytes
