@@ -125,8 +125,8 @@ def simulate(settings: Settings, *, seed: int = 0) -> Outcome:
     settings : Settings
     seed : int
     """
-    if not 2 <= settings.n_nodes <= names.SOURCE_MASK:
-        raise ParameterError("n_nodes", settings.n_nodes, f"from 2 to {names.SOURCE_MASK}")
+    if not 2 <= settings.n_nodes <= names.NODE_MASK:
+        raise ParameterError("n_nodes", settings.n_nodes, f"from 2 to {names.NODE_MASK}")
     if settings.end_height < 1:
         raise ParameterError("end_height", settings.end_height, "at least 1")
     arrays, n_regions = _arrays(settings, seed)
@@ -246,7 +246,7 @@ def _arrays(settings: Settings, seed: int) -> tuple[Arrays, int]:
     queue[:, 1] = numpy.arange(1, capacity + 1)
     arrays = Arrays(
         offset=offset,
-        neighbour=neighbour | node[neighbour, names.REGION] << names.SOURCE_BITS,
+        neighbour=neighbour | node[neighbour, names.REGION] << names.NODE_BITS,
         node=node,
         heard=numpy.zeros((4, n), numpy.int32),
         slot_block=numpy.full(4, -1, numpy.int64),

@@ -23,11 +23,10 @@ from consensus_lab.gossip.draws import mix64
 from consensus_lab.gossip.wheel import HIGH, LOW, TIME, WHAT, advance, push, waiting
 
 INV, GETDATA, ARRIVED, COMPACT_ARRIVED, GETTXN = range(5)
-LINK_BITS, SOURCE_BITS, SLOT_BITS = 24, 20, 14
-SLOT_SHIFT = LINK_BITS + SOURCE_BITS
+NODE_BITS, SLOT_BITS = 20, 14
+SLOT_SHIFT = 2 * NODE_BITS
 KIND_SHIFT = SLOT_SHIFT + SLOT_BITS
-LINK_MASK = (1 << LINK_BITS) - 1
-SOURCE_MASK = (1 << SOURCE_BITS) - 1
+NODE_MASK = (1 << NODE_BITS) - 1
 SLOT_MASK = (1 << SLOT_BITS) - 1
 ROUTE_MASK = (1 << KIND_SHIFT) - 1
 
@@ -55,7 +54,7 @@ class Arrays(NamedTuple):
     """Everything but the event queue; times in milliseconds."""
 
     offset: numpy.ndarray  # int64, n + 1
-    neighbour: numpy.ndarray  # int32, links: the node, and its region above SOURCE_BITS
+    neighbour: numpy.ndarray  # int32, links: the node, and its region above NODE_BITS
     node: numpy.ndarray  # int32, (n, 8)
     heard: numpy.ndarray  # int32, (slots, n): earliest inv under way, or how far the node is
     slot_block: numpy.ndarray  # int64, slots
@@ -114,8 +113,8 @@ def handle(a, wheel, regions, now, what):
     """One event."""
     kind = what >> KIND_SHIFT
     slot = (what >> SLOT_SHIFT) & SLOT_MASK
-    source = (what >> LINK_BITS) & SOURCE_MASK
-    receiver = a.neighbour[what & LINK_MASK] & SOURCE_MASK
+    source = (what >> NODE_BITS) & NODE_MASK
+    receiver = what & NODE_MASK
     block = a.slot_block[slot]
     a.block[block, PENDING] -= 1
     if kind == INV:
@@ -156,7 +155,7 @@ def is_wanted(a, block, node):
 @inlined
 def enqueue(a, what):
     """Put a request at the end of its sender's queue."""
-    source = (what >> LINK_BITS) & SOURCE_MASK
+    source = (what >> NODE_BITS) & NODE_MASK
     entry = a.progress[QUEUE_FREE]
     a.progress[QUEUE_FREE] = a.queue[entry, 1]
     a.queue[entry, 0] = what
@@ -184,7 +183,7 @@ def send_next(a, wheel, regions, now, source):
     if following < 0:
         a.node[source, QUEUE_TAIL] = -1
     a.node[source, IS_BUSY] = 1
-    receiver = a.neighbour[what & LINK_MASK] & SOURCE_MASK
+    receiver = what & NODE_MASK
     pair = pair_of(a, source, receiver, regions)
     kind = ARRIVED
     if what >> KIND_SHIFT == GETTXN:
@@ -213,20 +212,20 @@ def receive(a, wheel, regions, now, block, slot, node):
 @inlined
 def announce(a, wheel, regions, now, block, slot, node):
     """An inv to every neighbour; only one that may be the first is drawn and becomes an event."""
-    route = INV << KIND_SHIFT | slot << SLOT_SHIFT | node << LINK_BITS
+    route = INV << KIND_SHIFT | slot << SLOT_SHIFT | node << NODE_BITS
     row = a.node[node, REGION] * regions
     found = a.block[block, FOUND_MS]
     ready = now - found + a.overhead_ms
     pushed = 0
     for link in range(a.offset[node], a.offset[node + 1]):
         # The region stands beside the neighbour: no other memory of it is read but `heard`.
-        neighbour = a.neighbour[link] & SOURCE_MASK
-        pair = row + (a.neighbour[link] >> SOURCE_BITS)
+        neighbour = a.neighbour[link] & NODE_MASK
+        pair = row + (a.neighbour[link] >> NODE_BITS)
         if ready + a.latency_least[pair] < a.heard[slot, neighbour]:
             arrives = ready + latency(a, pair)
             if arrives < a.heard[slot, neighbour]:
                 a.heard[slot, neighbour] = arrives
-                push(wheel, found + arrives, route | link)
+                push(wheel, found + arrives, route | neighbour)
                 pushed += 1
     a.block[block, PENDING] += pushed
 
