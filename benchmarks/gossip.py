@@ -106,11 +106,9 @@ def cold_processes() -> None:
         "from consensus_lab.gossip.simblock import Settings, simulate;"
         "print(simulate(Settings(n_nodes={}, end_height={}), seed=1).deliveries)"
     )
-    # Of numpy's linear algebra nothing is used; its threads cost 0.1 CPU s to start.
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     for name, (n, height) in WORKLOADS.items():
         command = [sys.executable, "-c", program.format(n, height)]
-        child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
+        child = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert child.stdout is not None
         deliveries = int(child.stdout.read())
         used = os.wait4(child.pid, 0)[2]

@@ -10,7 +10,13 @@ The names that a notebook needs; each is imported when first used, so that this 
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
+
+# The threads of numpy's BLAS (OpenBLAS) wait for work in a loop before they sleep: for a tenth of
+# a second of CPU time after each start of Python.  Read when numpy is loaded, also by our workers;
+# 2**20 clock ticks are a fraction of a millisecond.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "20")
 
 # Name -> the module that defines it.
 _NAMES = {

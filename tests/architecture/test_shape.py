@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -124,6 +125,25 @@ def test_imports_stay_light(module: str, heavy: str) -> None:
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize(("given", "seen"), [({}, "20"), ({"OPENBLAS_THREAD_TIMEOUT": "9"}, "9")])
+def test_what_blas_is_told_is_said_before_numpy_is_loaded(given, seen) -> None:
+    program = """
+import os, sys
+class Watch:
+    def find_spec(name, path=None, target=None):
+        if name == "numpy":
+            print(os.environ["OPENBLAS_THREAD_TIMEOUT"])
+sys.meta_path.insert(0, Watch)
+import consensus_lab.gossip.simblock
+"""
+    usual = {k: v for k, v in os.environ.items() if k != "OPENBLAS_THREAD_TIMEOUT"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**usual, **given}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == seen
 
 
 # One environment in three files.
