@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,7 +115,7 @@ def reproduce(
     Parameters
     ----------
     folder : path
-        As `Result.save` wrote it.
+        As `Result.save` wrote it, or a run of a sweep (`SWEEP/runs/KEY`).
     into : path, optional
         Keep the new result there; it is thrown away without it.
     progress : callable (done, total, what)
@@ -130,29 +131,40 @@ def reproduce(
     saved = read_manifest(folder)
     if "interrupted" in saved:
         raise ParameterError("folder", str(folder), f"a whole result ({saved['interrupted']})")
-    module = experiments.load(saved["experiment"])
-    parameters = module.Parameters.of(saved["parameters"])
-    with whole():
-        result = experiments.run(saved["experiment"], parameters, progress=progress)
     altered = _altered(folder, saved["files"])
+    begin = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="consensus-lab-") as place:
         fresh = Path(into) if into is not None else Path(place) / "result"
-        _save(module, result, fresh)
+        with whole():
+            _again(folder, saved, fresh, progress)
+        wall_s = time.perf_counter() - begin
         now = read_manifest(fresh)
         differences = _differences(folder, fresh, saved["files"], now["files"])
     return Reproduction(
-        folder, saved["experiment"], tuple(sorted(saved["files"])), altered,
-        (*_changes(saved, now), *data_differences(folder)), differences, result.wall_s,
+        folder, saved["experiment"] or saved.get("notebook", ""), tuple(sorted(saved["files"])),
+        altered, (*_changes(saved, now), *data_differences(folder)), differences, wall_s,
     )  # fmt: skip
 
 
-def _save(module: Any, result: Result, folder: Path) -> None:
-    """An experiment may have a way of its own to save (the comparison table has)."""
-    own = getattr(module, "save", None)
-    if own is not None:
-        own(result, folder)
-    else:
-        result.save(folder)
+def _again(folder: Path, saved: Mapping[str, Any], fresh: Path, progress: Progress) -> None:
+    """As it was made: by a sweep, which keeps no wall time, by `save`, or by a `save` of its own.
+
+    The comparison table has one of its own.
+    """
+    if "wall_s" not in saved:
+        from consensus_lab.batch import work
+
+        try:
+            work.again(folder, saved, fresh, progress=progress)
+        except work.NotebookError as error:
+            why = str(error).partition(" (see ")[0]  # The copy that it names is gone by now.
+            allowed = f"one whose notebook still runs to its end ({why})"
+            raise ParameterError("folder", str(folder), allowed) from None
+        return
+    module = experiments.load(saved["experiment"])
+    parameters = module.Parameters.of(saved["parameters"])
+    result = experiments.run(saved["experiment"], parameters, progress=progress)
+    getattr(module, "save", Result.save)(result, fresh)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -162,6 +174,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         allowed = f"the folder of a saved result ({MANIFEST}: {error.strerror})"
+        if (folder / "sweep.json").is_file():
+            allowed = f"that of one run of this sweep: {folder}/runs/RUN"
         raise ParameterError("folder", str(folder), allowed) from None
     except ValueError:
         raise _unreadable(folder, "it is no JSON") from None
@@ -196,6 +210,8 @@ def _altered(folder: Path, files: Mapping[str, str]) -> tuple[Difference, ...]:
 def _changes(saved: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[Change, ...]:
     """Code, libraries and parameters that are not what they were."""
     pairs = [("code commit", saved["commit"], now["commit"])]
+    if "code" in saved:  # A commit says nothing of what was changed since, a wheel has none.
+        pairs.append(("code and data", saved["code"], now["code"]))
     for title, part in (("", "versions"), ("parameter ", "parameters")):
         before, after = saved[part], now[part]
         pairs += [

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from consensus_lab import batch
+from consensus_lab import batch, provenance
 from consensus_lab.node import ParameterError
 
 CHEAP = {
@@ -72,6 +72,11 @@ def test_notebooks_run_in_their_own_folders_and_a_broken_one_is_kept_apart(noteb
     assert "seed = 2" in text and str(out) not in text
     assert not re.search(r"20\d\d-\d\d-\d\dT", text)
     assert living_kernels(notebook) == []
+    notebook.unlink()  # The run's folder is enough to make it again.
+    again = provenance.reproduce(run)
+    assert again.is_identical and set(again.files) == {"made.txt", "notebook.ipynb"}, again.text()
+    (run / "made.txt").write_text("7")
+    assert [d.file for d in provenance.reproduce(run).altered] == ["made.txt"]
 
 
 @pytest.mark.slow

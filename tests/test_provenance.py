@@ -2,11 +2,13 @@
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pandas
 import pytest
 
-from consensus_lab import data, experiments, provenance
+from consensus_lab import batch, data, experiments, provenance
+from consensus_lab.batch import work
 from consensus_lab.experiments import result
 from consensus_lab.node import ParameterError
 
@@ -19,7 +21,9 @@ def one_commit():
     """Somebody may commit while these tests run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(result, "code_commit", lambda: "c" * 40)
+        work._circumstances.cache_clear()
         yield
+    work._circumstances.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +88,29 @@ def test_changed_circumstances_are_named(copied):
     assert set(whats) == {"code commit", "numpy", f"data {name}"}
     assert whats["numpy"].then == "1.0.0"
     assert "0" * 12 + " then" in again.text()
+
+
+@pytest.mark.slow
+def test_code_that_nobody_committed_is_a_changed_circumstance(copied, monkeypatch):
+    """Otherwise it would be taken for a bug."""
+    folder, manifest, write = copied
+    write(parameters={**manifest["parameters"], "seed": 2}, code="0.1.0+other")
+    said = provenance.reproduce(folder).text()
+    assert "code and data: 0.1.0+other then, " in said and "this is a bug" not in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("figures", [False, True])
+def test_a_run_of_a_sweep_is_made_again_to_the_byte(tmp_path, figures):
+    made = batch.sweep({"experiment": "stale-rate", "fixed": SMALL, "figures": figures},
+                       out=tmp_path, executor=lambda: ThreadPoolExecutor(1))  # fmt: skip
+    assert made.failures == ()
+    (run,) = (tmp_path / "runs").iterdir()
+    again = provenance.reproduce(run)
+    assert again.is_identical and again.changes == (), again.text()
+    assert ("figure.png" in again.files) == figures
+    with pytest.raises(ParameterError, match="one run of this sweep"):
+        provenance.reproduce(tmp_path)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ and parallel runs cannot take each other's ports (nteract/papermill#511).
 from __future__ import annotations
 
 import copy
+import json
 import os
 import subprocess
 import tempfile
@@ -22,7 +23,7 @@ from consensus_lab.batch import parameter_cells, work
 EXECUTED = "notebook.ipynb"
 RESULT = "result"
 KERNEL_START_S = 120
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _KEEP_TAG = "consensus-lab-keep"
 _KEEP = "import consensus_lab.batch.notebooks\nconsensus_lab.batch.notebooks.keep(globals())"
 
@@ -82,6 +83,25 @@ def execute(
         prepared.unlink(missing_ok=True)
         if target.is_file():
             nbformat.write(cleaned(nbformat.read(target, as_version=4)), target)
+
+
+def write_source(executed: Path, target: Path) -> None:
+    """The notebook that an executed one came from: without outputs and injected parameters.
+
+    Raises
+    ------
+    ParameterError
+        When the executed notebook is not there or cannot be read.
+    """
+    notebook = parameter_cells.read(executed)
+    notebook["cells"] = [
+        cell for cell in notebook["cells"]
+        if "injected-parameters" not in cell.get("metadata", {}).get("tags", [])
+    ]  # fmt: skip
+    for cell in notebook["cells"]:
+        if cell.get("cell_type") == "code":
+            cell.update(outputs=[], execution_count=None)
+    target.write_text(json.dumps(notebook), encoding="utf-8")
 
 
 def cleaned(notebook: Any) -> Any:

@@ -19,14 +19,14 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
-from consensus_lab import data, experiments
+from consensus_lab import experiments
 from consensus_lab.batch import parameter_cells
+from consensus_lab.experiments.result import code_version
 from consensus_lab.node import ParameterError
 from consensus_lab.sim.streams import stream
 
@@ -37,7 +37,6 @@ PARTS = (
 RUNS_MAX = 1_000_000
 CELL_TIMEOUT_S = 1800
 _DIGITS = 16
-_PACKAGE = Path(__file__).resolve().parents[1]
 
 Values = dict[str, Any]
 
@@ -163,17 +162,6 @@ def _runs(parts: dict[Any, Any], place: Path) -> list[Run]:
         runs.setdefault(key, Run(subject.experiment, subject.notebook, values, key, code,
                                  figures, limit_s))  # fmt: skip
     return list(runs.values())
-
-
-@functools.cache
-def code_version() -> str:
-    """The package's version and a digest of its source and data files."""
-    whole = hashlib.sha256()
-    for root, pattern in ((_PACKAGE, "*.py"), (data.folder(), "*")):
-        for path in sorted(path for path in root.rglob(pattern) if path.is_file()):
-            content = hashlib.sha256(path.read_bytes()).hexdigest()
-            whole.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
-    return f"{metadata.version('consensus-lab')}+{whole.hexdigest()[:_DIGITS]}"
 
 
 def _subject(parts: Mapping[str, Any], place: Path) -> _Subject:

@@ -13,13 +13,16 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import types
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from consensus_lab import experiments
-from consensus_lab.batch.plan import Run, code_version
-from consensus_lab.experiments.result import checksum, new_folder
+from consensus_lab.batch.plan import Run
+from consensus_lab.experiments import Progress, quiet
+from consensus_lab.experiments.result import checksum, code_version, new_folder
 
 if TYPE_CHECKING:
     from consensus_lab.experiments.result import Result
@@ -106,10 +109,35 @@ def _brief(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:_REASON_LENGTH_MAX]}"
 
 
-def _experiment(run: Run, target: Path) -> None:
+def again(
+    saved: Path, manifest: Mapping[str, Any], target: Path, *, progress: Progress = quiet
+) -> None:
+    """Make a finished run once more, in another folder, from nothing but what its folder holds.
+
+    Raises
+    ------
+    NotebookError
+        When the run's notebook does not run to its end this time.
+    """
+    files, parameters = manifest["files"], manifest["parameters"]
+    experiment, notebook = str(manifest["experiment"]), str(manifest.get("notebook", ""))
+    run = Run(experiment, notebook, parameters, saved.name, code_version(),
+              figures="figure.svg" in files)  # fmt: skip
+    if not notebook:
+        _experiment(run, target, progress)
+        return
+    from consensus_lab.batch import notebooks
+
+    with tempfile.TemporaryDirectory() as place, new_folder(target) as folder:
+        source = Path(place) / Path(notebook).name
+        notebooks.write_source(saved / notebooks.EXECUTED, source)
+        _notebook(run._replace(notebook=str(source)), folder, Path(place))
+
+
+def _experiment(run: Run, target: Path, progress: Progress = quiet) -> None:
     module = experiments.load(run.experiment)
     parameters = module.Parameters.of(run.parameters)
-    result = experiments.timed(module.run, parameters)
+    result = experiments.timed(module.run, parameters, progress)
     if not run.figures:
         result = dataclasses.replace(result, draw=None)
     with new_folder(target) as folder:

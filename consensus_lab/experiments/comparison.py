@@ -262,7 +262,7 @@ def saved(parameters: Parameters, folder: str | Path = SAVED) -> Result | None:
     except (OSError, ValueError, KeyError):
         return None
     found = Result("comparison", parameters, frame, [], notes=[*_notes(parameters)])
-    same = ("experiment", "parameters", "versions", "commit")
+    same = ("experiment", "parameters", "versions", "commit", "code")
     if not is_whole or any(manifest.get(name) != found.manifest()[name] for name in same):
         return None
     whole = the_table(found)

@@ -6,6 +6,7 @@ can be made again.  Saving is atomic: a folder is there whole or not at all.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import platform
@@ -19,6 +20,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from consensus_lab import data
 from consensus_lab.experiments.parameters import ParameterSet
 from consensus_lab.node import ParameterError
 
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 INTERRUPTED = "Interrupted:"
 """How a note begins that says which part of a run had ended when it was stopped."""
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_DIGITS = 16
 
 LIBRARIES = ("numpy", "pandas", "scipy", "networkx", "numba", "matplotlib")
 
@@ -208,6 +213,7 @@ class Result:
                 **{name: metadata.version(name) for name in LIBRARIES},
             },
             "commit": code_commit(),
+            "code": code_version(),
             "inputs": dict(sorted(self.inputs.items())),
             "wall_s": round(self.wall_s, 3),
             **({"interrupted": self.interruption} if self.interruption else {}),
@@ -262,10 +268,8 @@ def new_folder(folder: str | Path, *, mark: str = "manifest.json") -> Iterator[P
     ParameterError
         When the place cannot be written or holds something else.
     """
-    folder = Path(folder)
+    folder = replaceable(folder, mark=mark)
     try:
-        if folder.exists() and any(folder.iterdir()) and not (folder / mark).exists():
-            raise ParameterError("out", str(folder), "a new folder, or one of an earlier result")
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     except OSError as error:
@@ -284,8 +288,27 @@ def new_folder(folder: str | Path, *, mark: str = "manifest.json") -> Iterator[P
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _unwritable(folder: Path, error: OSError) -> ParameterError:
-    return ParameterError("out", str(folder), f"a folder that can be written ({error.strerror})")
+def replaceable(folder: str | Path, *, mark: str = "manifest.json") -> Path:
+    """The folder that a link leads to, if another one can take its name; see `new_folder`."""
+    given, folder = str(folder), Path(folder)
+    try:
+        folder = folder.resolve()
+        is_free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+        is_result = not is_free and (folder / mark).exists()
+        is_fixed = folder.is_mount() or Path.cwd().is_relative_to(folder)
+    except (OSError, RuntimeError) as error:  # A loop of links is the latter until Python 3.13.
+        raise _unwritable(folder, error) from error
+    if not is_free and not is_result:
+        raise ParameterError("out", given, "a new folder, or one of an earlier result")
+    if is_fixed:
+        allowed = "a folder that may be replaced; one inside it, and not where you are, would do"
+        raise ParameterError("out", given, allowed)
+    return folder
+
+
+def _unwritable(folder: Path, error: OSError | RuntimeError) -> ParameterError:
+    why = getattr(error, "strerror", None) or error
+    return ParameterError("out", str(folder), f"in a folder that can be written ({why})")
 
 
 def checksum(path: str | Path) -> str:
@@ -302,3 +325,13 @@ def code_commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return done.stdout.strip()
+
+
+@functools.cache
+def code_version() -> str:
+    """The package's version and a digest of its source and data files."""
+    whole = hashlib.sha256()
+    for root, pattern in ((_PACKAGE, "*.py"), (data.folder(), "*")):
+        for path in sorted(path for path in root.rglob(pattern) if path.is_file()):
+            whole.update(f"{path.relative_to(root).as_posix()} {checksum(path)}\n".encode())
+    return f"{metadata.version('consensus-lab')}+{whole.hexdigest()[:_DIGITS]}"
