@@ -20,6 +20,7 @@ import pytest
 from consensus_lab import batch, cli
 from consensus_lab.batch.plan import read
 from consensus_lab.experiments.pool import Lost, Pool, outcomes
+from consensus_lab.gossip import machine_code
 from consensus_lab.node import ParameterError
 
 CHEAP = {
@@ -178,6 +179,30 @@ def test_only_what_is_missing_is_made(tmp_path: Path) -> None:
     pandas.testing.assert_frame_equal(kept, frame)
     observations = batch.collect(out, frames=True)
     assert set(observations["seed"]) == {1, 2}
+
+
+@pytest.mark.slow
+def test_the_variable_that_bounds_jobs_bounds_a_sweep_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[int] = []
+    process_pool = batch._process_pool
+    monkeypatch.setattr(batch, "_process_pool", lambda n: opened.append(n) or process_pool(n))
+    monkeypatch.setenv("CONSENSUS_LAB_JOBS_MAX", "two")
+    with pytest.raises(ParameterError, match="CONSENSUS_LAB_JOBS_MAX must be a whole number"):
+        batch.sweep(CHEAP, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setenv("CONSENSUS_LAB_JOBS_MAX", "2")
+    assert batch.sweep(CHEAP, out=tmp_path / "out", jobs=8).failures == ()
+    assert opened == [2] and os.environ["CONSENSUS_LAB_JOBS_MAX"] == "2"
+
+
+def test_a_sweep_s_workers_load_the_machine_code_that_other_commands_made() -> None:
+    """A setting of Numba's in their environment would have each sweep compile the loops again."""
+    before = machine_code._here()
+    with batch._single_threaded():
+        assert os.environ["OPENBLAS_NUM_THREADS"]
+        assert machine_code._here() == before
 
 
 def test_a_folder_of_something_else_is_not_touched(tmp_path: Path) -> None:

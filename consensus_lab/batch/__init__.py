@@ -24,7 +24,7 @@ from consensus_lab.batch.plan import Run, read
 from consensus_lab.batch.work import Task, is_done, perform, start_worker
 from consensus_lab.experiments import Progress, quiet
 from consensus_lab.experiments.pool import Pool, cores, outcomes, processes
-from consensus_lab.experiments.replicates import JOBS_MAX_VARIABLE
+from consensus_lab.experiments.replicates import JOBS_MAX_VARIABLE, bounded
 from consensus_lab.node import ParameterError
 
 __all__ = ["Failure", "Outcome", "collect", "read", "sweep"]
@@ -81,7 +81,8 @@ def sweep(
     out : path
         Folder of the sweep; made if it is missing.
     jobs : int, optional
-        Worker processes; as many as there are cores if left out.
+        Worker processes; as many as there are cores if left out, and never more than the
+        environment variable CONSENSUS_LAB_JOBS_MAX allows.
     scheduler : str, optional
         Address of a running Dask scheduler, whose workers share the folder `out`.
     executor : Executor or callable () -> Executor, optional
@@ -96,6 +97,7 @@ def sweep(
     """
     if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1):
         raise ParameterError("jobs", jobs, "a whole number, at least 1")
+    count = bounded(jobs or cores())
     runs = read(source)
     out = Path(out).absolute()
     _open_folder(out, runs)
@@ -107,7 +109,7 @@ def sweep(
     progress(0, len(missing), f"runs; {present} there before")
     failures = {}
     try:
-        with _workers(jobs or cores(), scheduler, executor) as (pool, window):
+        with _workers(min(count, len(missing)), scheduler, executor) as (pool, window):
             tasks = [Task(run, str(out)) for run in missing]
             ends = outcomes(perform, tasks, pool=pool, window=window)
             for done, (task, came) in enumerate(ends, 1):
@@ -179,13 +181,16 @@ def _process_pool(jobs: int) -> Executor:
 @contextmanager
 def _single_threaded() -> Iterator[None]:
     """Workers inherit one thread and one job each: there are as many workers as cores."""
-    added = [name for name in (*THREADS, JOBS_MAX_VARIABLE) if name not in os.environ]
-    os.environ.update(dict.fromkeys(added, "1"))
+    names = [*(name for name in THREADS if name not in os.environ), JOBS_MAX_VARIABLE]
+    before = os.environ.get(JOBS_MAX_VARIABLE)
+    os.environ.update(dict.fromkeys(names, "1"))
     try:
         yield
     finally:
-        for name in added:
-            os.environ.pop(name, None)
+        for name in names:
+            del os.environ[name]
+        if before is not None:
+            os.environ[JOBS_MAX_VARIABLE] = before
 
 
 @contextmanager

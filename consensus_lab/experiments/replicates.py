@@ -143,7 +143,7 @@ def by_setting(
     counts = [n_replicates] * len(functions) if isinstance(n_replicates, int) else n_replicates
     units = [(r, s) for r in range(max(counts)) for s, count in enumerate(counts) if r < count]
     work = _Work(tuple(functions), prepare)
-    count = min(_job_count(), len(units))
+    count = min(bounded(_jobs.get()), len(units))
     steps = _in_processes(work, units, count) if count > 1 else _here(work, units)
     came: list[dict[int, Any]] = [{} for _ in functions]
     notes = []
@@ -163,11 +163,18 @@ def by_setting(
     return Ended([[one[r] for r in sorted(one)] for one in came], notes)
 
 
-def _job_count() -> int:
+def bounded(count: int) -> int:
+    """So many jobs, or as many as CONSENSUS_LAB_JOBS_MAX allows.
+
+    Raises
+    ------
+    ParameterError
+        When that variable is no number of jobs.
+    """
     text = os.environ.get(JOBS_MAX_VARIABLE, "")
     if text and not (text.isdecimal() and int(text)):
         raise ParameterError(JOBS_MAX_VARIABLE, text, "a whole number, at least 1")
-    return min(_jobs.get(), int(text)) if text else _jobs.get()
+    return min(count, int(text)) if text else count
 
 
 class _Work:
