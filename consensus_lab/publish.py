@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from consensus_lab import reference
 from consensus_lab.experiments import Progress, comparison, quiet
@@ -14,6 +14,8 @@ from consensus_lab.experiments.result import new_folder
 from consensus_lab.mechanisms import index_path
 from consensus_lab.node import ParameterError
 from consensus_lab.report import site
+from consensus_lab.report.notebook_html import read_notebook
+from consensus_lab.report.page import escape
 
 _PACKAGE = Path(__file__).resolve().parent
 CELL_S = 1800
@@ -62,11 +64,21 @@ def copy_notebooks(folder: str | Path) -> list[Path]:
 
 
 def execute(
-    source: Path, target: Path, parameters: Mapping[str, Any], *, table: Path | None = None
+    source: Path,
+    target: Path,
+    parameters: Mapping[str, Any],
+    *,
+    table: Path | None = None,
+    keeps_broken: bool = False,
 ) -> None:
     """Run a notebook with papermill in a folder of its own; `target` is there only when it ended.
 
     A saved table is laid beside it, where the table's notebook takes it instead of measuring.
+
+    Raises
+    ------
+    NotebookError
+        When it does not run to its end; `target` then shows where, if it `keeps_broken` ones.
     """
     from consensus_lab.batch import notebooks
 
@@ -75,7 +87,13 @@ def execute(
             ignored = shutil.ignore_patterns("notebooks")
             shutil.copytree(table, Path(folder) / comparison.SAVED, ignore=ignored)
         made = Path(folder) / source.name
-        notebooks.execute(source, made, parameters, cell_timeout_s=CELL_S)
+        try:
+            notebooks.execute(source, made, parameters, cell_timeout_s=CELL_S)
+        except Exception as error:  # Whatever a cell or its kernel may raise.
+            if keeps_broken and made.is_file():
+                shutil.move(made, target)
+            last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+            raise NotebookError(f"{source.name} did not run to its end: {last}") from error
         shutil.move(made, target)
 
 
@@ -91,16 +109,30 @@ def execute_table(out: Path, parameters: Mapping[str, Any]) -> Path:
     """
     (source,) = notebooks_folder().glob("00_*.ipynb")
     target = Path(out) / "notebooks" / source.name
-    try:
-        execute(source, target, parameters, table=out)
-    except Exception as error:  # Whatever a cell or its kernel may raise.
-        last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-        raise NotebookError(f"{source.name} did not run to its end: {last}") from error
+    execute(source, target, parameters, table=out)
     return target
 
 
-def build(out: Path, *, preset: str = "fast", progress: Progress = quiet) -> list[Path]:
+def _has_page(broken: Path) -> bool:
+    """Did a notebook that failed leave anything to show?"""
+    try:
+        read_notebook(broken)
+    except ParameterError:
+        return False
+    return True
+
+
+class Report(NamedTuple):
+    """The pages of a report, the front page first, and what is wrong with it, in lines."""
+
+    pages: list[Path]
+    failures: list[str]
+
+
+def build(out: Path, *, preset: str = "fast", progress: Progress = quiet) -> Report:
     """Execute all notebooks, measure the table, and write the site to a new folder.
+
+    A notebook that fails has a page, too, as far as it came; the front page names it.
 
     Parameters
     ----------
@@ -112,8 +144,7 @@ def build(out: Path, *, preset: str = "fast", progress: Progress = quiet) -> lis
 
     Returns
     -------
-    list of Path
-        The pages, the front page first.
+    Report
     """
     sources = sorted(notebooks_folder().glob("*.ipynb"))
     with new_folder(out, mark="index.html") as folder, tempfile.TemporaryDirectory() as scratch:
@@ -121,15 +152,22 @@ def build(out: Path, *, preset: str = "fast", progress: Progress = quiet) -> lis
         result = comparison.run(comparison.Parameters.of(preset=preset))
         # The table's own notebook takes it from there instead of measuring it once more.
         measured = comparison.save(result, Path(scratch) / comparison.SAVED)
-        executed = []
+        executed, failures = [], []
         for place, source in enumerate(sources):
             progress(place + 1, len(sources) + 1, f"notebooks; now: {source.stem}")
-            executed.append(Path(scratch) / source.name)
-            execute(source, executed[-1], {"preset": preset}, table=measured)
+            target = Path(scratch) / source.name
+            try:
+                execute(source, target, {"preset": preset}, table=measured, keeps_broken=True)
+            except NotebookError as error:
+                failures.append(str(error))
+                if not _has_page(target):
+                    continue
+            executed.append(target)
         written = Path(scratch) / "reference.md"
         written.write_text(reference.page(), encoding="utf-8")
         pages = site.build_site(
-            folder, title="consensus_lab", introduction=INTRODUCTION, notebooks=executed,
+            folder, title="consensus_lab", notebooks=executed,
+            introduction=INTRODUCTION + "".join(f"\n**{escape(one)}**\n" for one in failures),
             table=comparison.the_table(result),
             documents=[
                 site.Document("mechanisms", "Mechanisms", index_path()),
@@ -137,4 +175,4 @@ def build(out: Path, *, preset: str = "fast", progress: Progress = quiet) -> lis
             ],
         )  # fmt: skip
         progress(len(sources) + 1, len(sources) + 1, "notebooks and table")
-    return [Path(out) / page.name for page in pages]
+    return Report([Path(out) / page.name for page in pages], failures)
