@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from consensus_lab.cli_examples import EXAMPLES
 from consensus_lab.node import ParameterError
 
 if TYPE_CHECKING:
@@ -49,15 +50,18 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def add(name: str, function: Callable[..., int | None], text: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text)
+        command = commands.add_parser(
+            name, help=text, description=text + ".", epilog=EXAMPLES.get(name),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
         command.set_defaults(command=function)
         return command
 
     add("list", _list, "list the experiments and the question that each answers")
     describe = add("describe", _describe, "show an experiment's parameters")
-    describe.add_argument("name")
+    describe.add_argument("name", help="of an experiment, as `consensus-lab list` prints it")
     run = add("run", _run, "run an experiment and save its result")
-    run.add_argument("name")
+    run.add_argument("name", help="of an experiment, as `consensus-lab list` prints it")
     _add_parameters(run)
     _add_jobs(run)
     run.add_argument("--out", help=f"folder for the result (default {RESULTS}/NAME)")
@@ -78,29 +82,37 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--preset", default="fast", help="fast (default) or full")
     report.add_argument("--quiet", action="store_true", help="show no progress")
     books = add("notebooks", _notebooks, "copy the notebooks to a folder of yours")
-    books.add_argument("folder")
+    books.add_argument("folder", help="made if it is missing; no file in it is replaced")
     again = add("reproduce", _reproduce, "run a saved result again and compare to the byte")
-    again.add_argument("folder")
+    again.add_argument("folder", help="that `run` or `table` saved, or SWEEP/runs/RUN of a sweep")
     _add_jobs(again)
     again.add_argument("--quiet", action="store_true", help="show no progress")
     sweep = add("sweep", _sweep, "make every run of a sweep that is not there yet")
-    sweep.add_argument("file", help="YAML file: experiment or notebook, fixed, grid, seeds, ...")
+    sweep.add_argument("file", help="YAML file, see below")
     sweep.add_argument("--out", help=f"folder (default {RESULTS}/NAME of the file)")
-    sweep.add_argument("--jobs", type=int, help="worker processes (default: one per core)")
-    sweep.add_argument("--scheduler", metavar="ADDRESS", help="run on this Dask cluster instead")
+    sweep.add_argument(
+        "--jobs", default="all", metavar="N",
+        help="worker processes (default %(default)s: one per core)",
+    )  # fmt: skip
+    sweep.add_argument(
+        "--scheduler", metavar="ADDRESS",
+        help="run on this Dask cluster instead, tcp://HOST:8786",
+    )  # fmt: skip
     sweep.add_argument("--quiet", action="store_true", help="show no progress")
     collect = add("collect", _collect, "collect a sweep into one table, parameters as columns")
-    collect.add_argument("folder")
-    collect.add_argument("--frames", action="store_true", help="observations, not summaries")
+    collect.add_argument("folder", help="of the sweep, finished or not")
+    collect.add_argument(
+        "--frames", action="store_true", help="the runs' observations, not their summaries"
+    )
     where = add("where", _where, "find a mechanism of the essay in the code")
-    where.add_argument("word")
+    where.add_argument("word", help="or words, of the mechanism's description or name")
     return parser
 
 
 def _add_parameters(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "-p", dest="parameters", action="append", default=[], metavar="KEY=VALUE",
-        help="set a parameter; may be given many times",
+        help="set a parameter (`consensus-lab describe NAME` lists them); may be given many times",
     )  # fmt: skip
     command.add_argument("--preset", default="fast", help="fast (default) or full")
     command.add_argument("--quiet", action="store_true", help="show no progress")
@@ -114,12 +126,18 @@ def _add_jobs(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def _jobs(text: str) -> AbstractContextManager[None]:
+def _jobs(text: str) -> int:
+    from consensus_lab.experiments.pool import cores
+
+    if text != "all" and not (text.isdecimal() and int(text)):
+        raise ParameterError("--jobs", text, "a whole number, at least 1, or all (one per core)")
+    return cores() if text == "all" else int(text)
+
+
+def _replicates(chosen: argparse.Namespace) -> AbstractContextManager[None]:
     from consensus_lab.experiments import replicates
 
-    if text != "all" and not text.isdecimal():
-        raise ParameterError("--jobs", text, "a whole number, or all (one per core)")
-    return replicates.jobs(replicates.ALL_CORES if text == "all" else int(text))
+    return replicates.jobs(_jobs(chosen.jobs))
 
 
 def _list(chosen: argparse.Namespace) -> None:
@@ -150,7 +168,7 @@ def _run(chosen: argparse.Namespace) -> int:
     parameters = module.Parameters.from_texts(texts, preset=chosen.preset)
     out = Path(chosen.out or f"{RESULTS}/{chosen.name.replace('_', '-')}")
     _require_writable(out)
-    with _jobs(chosen.jobs):
+    with _replicates(chosen):
         result = timed(module.run, parameters, _progress(quiet=chosen.quiet))
     result.save(out)
     print(_text_of(result))
@@ -233,13 +251,16 @@ def _table_notebook(out: Path, values: dict[str, object]) -> int:
     return EXIT_OK
 
 
-def _report(chosen: argparse.Namespace) -> None:
+def _report(chosen: argparse.Namespace) -> int:
     from consensus_lab.publish import build
 
     out = Path(chosen.out)
     _require_writable(out, mark="index.html")
-    pages = build(out, preset=chosen.preset, progress=_progress(quiet=chosen.quiet))
+    pages, failures = build(out, preset=chosen.preset, progress=_progress(quiet=chosen.quiet))
+    for failure in failures:
+        print(f"consensus-lab: {failure}", file=sys.stderr)
     print(f"{len(pages)} pages; open {pages[0]}")
+    return EXIT_DIFFERS if failures else EXIT_OK
 
 
 def _notebooks(chosen: argparse.Namespace) -> None:
@@ -252,7 +273,7 @@ def _notebooks(chosen: argparse.Namespace) -> None:
 def _reproduce(chosen: argparse.Namespace) -> int:
     from consensus_lab.provenance import reproduce
 
-    with _jobs(chosen.jobs):
+    with _replicates(chosen):
         outcome = reproduce(Path(chosen.folder), progress=_progress(quiet=chosen.quiet))
     print(outcome.text())
     return EXIT_OK if outcome.is_identical else EXIT_DIFFERS
@@ -265,7 +286,7 @@ def _sweep(chosen: argparse.Namespace) -> int:
     show = _progress(quiet=chosen.quiet)
     try:
         came = sweep(
-            chosen.file, out=out, jobs=chosen.jobs, scheduler=chosen.scheduler, progress=show
+            chosen.file, out=out, jobs=_jobs(chosen.jobs), scheduler=chosen.scheduler, progress=show
         )
     except KeyboardInterrupt:
         print("consensus-lab: interrupted; finished runs stay, the same command goes on from there",
@@ -304,21 +325,24 @@ def _texts(pairs: Sequence[str]) -> dict[str, str]:
         name, equals, text = pair.partition("=")
         if not equals or not name:
             raise ParameterError("-p", pair, "of the form KEY=VALUE")
+        if name.strip() == "preset":
+            raise ParameterError("-p", pair, f"a parameter; here it is --preset {text}")
         texts[name.strip()] = text
     return texts
 
 
 def _require_writable(out: Path, *, mark: str = "manifest.json") -> None:
     """Find out before a long run, not after it, that the result could not be saved."""
-    from consensus_lab.experiments.result import new_folder
+    from consensus_lab.experiments.result import new_folder, replaceable
 
-    probe = out.parent / f".{out.name}-probe"
-    with new_folder(probe):
-        pass
-    probe.rmdir()
-    is_free = not out.exists() or (out.is_dir() and not any(out.iterdir()))
-    if not is_free and not (out / mark).exists():
-        raise ParameterError("--out", str(out), "a new folder, or one of an earlier result")
+    try:
+        folder = replaceable(out, mark=mark)
+        probe = folder.with_name(f".{folder.name}-probe")
+        with new_folder(probe):
+            pass
+        probe.rmdir()
+    except ParameterError as error:
+        raise ParameterError("--out", str(out), error.allowed) from None
 
 
 def _text_of(result: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,9 +13,12 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+import yaml
 
 from consensus_lab import cli, data, publish
-from consensus_lab.experiments import comparison, questions
+from consensus_lab.batch import notebooks, read
+from consensus_lab.cli_examples import EXAMPLES, SWEEP_FILE
+from consensus_lab.experiments import comparison, load, questions
 from consensus_lab.experiments.result import Result
 from consensus_lab.report.table import SIMULATED, WITHIN, Cell, Row, Table
 
@@ -70,6 +74,10 @@ def test_run_saves_what_it_prints(tmp_path: Path, capsys: pytest.CaptureFixture[
         (["run", "propagation", "--preset", "huge"], "preset must be one of fast, full"),
         (["run", "propagation", "-p", "graph_file=missing.txt"], "missing.txt"),
         (["table", "-p", "block_intervall_s=60"], "did you mean block_interval_s"),
+        (["run", "propagation", "-p", "preset=full"], "here it is --preset full"),
+        (["run", "propagation", "--jobs", "0"], "--jobs must be a whole number, at least 1"),
+        (["sweep", "sweep.yaml", "--jobs", "some"], "--jobs must be a whole number, at least 1"),
+        (["run", "propagation", "--out", "."], "a folder that may be replaced"),
         (["where", "zeppelin"], "word must be one that MECHANISMS.md contains"),
     ],
 )
@@ -99,6 +107,36 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_run(
     code, _, err = run("run", "propagation", "--out", str(tmp_path / "mine"), capsys=capsys)
     assert code == 2 and "an earlier result" in err
     assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
+
+
+@pytest.mark.slow
+def test_a_result_goes_where_a_link_leads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """To a larger disk, say; the link stays one, however often the result is replaced."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk")
+    for _ in range(2):
+        assert run("run", "agreement", "--out", str(tmp_path / "link"), capsys=capsys)[0] == 0
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "link"]
+        assert (tmp_path / "link").is_symlink() and (tmp_path / "disk" / "manifest.json").is_file()
+
+
+def test_the_help_shows_calls_that_work(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every call that an example shows is one that the parser knows, of names that exist."""
+    calls = [line.split("consensus-lab ")[1] for text in EXAMPLES.values()
+             for line in text.splitlines() if line.startswith("  consensus-lab ")]  # fmt: skip
+    assert len(calls) > 8
+    for call in calls:
+        words = shlex.split(call)
+        chosen = cli._parser().parse_args(words)
+        if words[0] == "run":
+            load(chosen.name).Parameters.from_texts(cli._texts(chosen.parameters))
+    assert len(read(yaml.safe_load(SWEEP_FILE))) == 2 * 2 * 3 * 2
+    for command in EXAMPLES:
+        with pytest.raises(SystemExit):
+            cli.main([command, "--help"])
+        assert EXAMPLES[command].strip() in capsys.readouterr().out
 
 
 def test_a_corrupt_data_file_is_one_clear_line(
@@ -140,6 +178,7 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path) -> None:
 
 
 NOTEBOOK = "00_comparison_table.ipynb"
+EXECUTE = publish.execute
 
 
 def quick_table(parameters: comparison.Parameters, progress: object = None) -> Result:
@@ -183,7 +222,8 @@ def test_a_table_outlives_its_notebook(table, monkeypatch, capsys) -> None:
     def fails(*arguments: object, **named: object) -> None:
         raise RuntimeError("kernel died\nfor a reason")
 
-    monkeypatch.setattr(publish, "execute", fails)
+    monkeypatch.setattr(publish, "execute", EXECUTE)
+    monkeypatch.setattr(notebooks, "execute", fails)
     code, _, err = run("table", "--quiet", capsys=capsys)
     assert code == cli.EXIT_DIFFERS
     assert f"the table is saved, but {NOTEBOOK} did not run to its end: for a reason" in err
