@@ -142,7 +142,7 @@ def _steps(p: Parameters, graph: networkx.Graph | None) -> Iterator[Step]:
     if "gervais" in p.groups and not own:
         made = gervais.networks(p.seed, p.replicates)
         for row in gervais.published_rows(everything=p.everything):
-            yield partial(_gervais, p, row, made[gervais.RELAYS[row["relay_protocol"]][1]])
+            yield partial(_gervais, p, row, made)
     if "coins" in p.groups and not own:
         for row in coins.settings():
             yield partial(_coin, p, row)

@@ -3,12 +3,14 @@
 Theory of operation (after Gervais et al. 2016 and the program's sources, in our own words).  Nodes
 have a region and a number of connections, drawn from tables; connections go to random others.
 Line rates are drawn from a histogram per region, uniform within a bin.  Mining pools have a line
-of 100 Mbit/s both ways and draw 700 to 800 peers, some of them twice.  A node sends one block at
-a time; a block is checked at 458,263 bytes per 0.174 s before it is announced.
+of 100 Mbit/s both ways, are all linked to each other, under every protocol, and draw peers until
+they have 700.  A node sends one block at a time, a block takes as long as the slower of the
+sender's upload and the receiver's download, and is checked at 458,263 bytes per 0.174 s before it
+is announced.  (Links of the program have a rate, too, but only its short messages feel it.)
 
-What differs here.  Of a 6,000-node network's connections the program keeps 9.4 per node and 705.6
-per pool; with fewer nodes a pool keeps the same *share* of them, at least as many as a node has.
-A link there has one rate, the least of its ends' four rates; here each end has a line of its own.
+What differs here.  A few other nodes draw pools as peers there, so that 705.6 links per pool were
+reported.  With fewer nodes a pool keeps the same *share* of them, at least as many as a node has.
+Nobody gives up on a peer here; there a node asks another after two block intervals.
 """
 
 from __future__ import annotations
@@ -24,7 +26,10 @@ from consensus_lab.node import ParameterError
 from consensus_lab.sim.streams import array_stream
 
 NODES = 6000
-POOL_CONNECTIONS = (700, 800)
+POOL_CONNECTIONS = 700
+INTERVAL_FACTOR = 2 / 0.19 / 10
+"""bitcoin-miner.cc: what is to be 10 minutes is drawn with a mean of 2 / 0.19 minutes."""
+
 VALIDATION_BYTES_PER_S = round(458_263 / 0.174)
 """bitcoin-node.cc, ValidateBlock: an average block of 458,263 bytes takes 0.174 s."""
 
@@ -33,8 +38,8 @@ _REGIONS = {"bitcoin": "bitcoin_2015", "litecoin": "litecoin", "dogecoin": "doge
 
 
 def gervais_network(
-    n: int = NODES, *, coin: str = "bitcoin", relay_network: bool = False, seed: int = 0
-) -> Network:
+    n: int = NODES, *, coin: str = "bitcoin", seed: int = 0
+) -> Network:  # fmt: skip
     """A network as Bitcoin-Simulator builds it; its pools are nodes 0, 1, ...
 
     Parameters
@@ -43,8 +48,6 @@ def gervais_network(
         Nodes, pools included.
     coin : str
         One of `COINS`: whose regions and pools.
-    relay_network : bool
-        Whether every pool is linked to every other.
     seed : int
         Of the run.
 
@@ -60,9 +63,6 @@ def gervais_network(
         raise ParameterError("n_nodes", n, f"at least {2 * len(pools)} for {len(pools)} pools")
     generator = array_stream(seed, "network", "gervais")
     links = _links(n, len(pools), generator)
-    if relay_network:
-        among = numpy.stack(numpy.triu_indices(len(pools), 1), axis=1)
-        links = numpy.unique(numpy.concatenate([links, among]), axis=0)
     place = geography("gervais_2016")
     home = _regions(coin, n, place.regions, generator)
     home[: len(pools)] = [place.index(pool.region) for pool in pools]
@@ -123,11 +123,11 @@ def _links(n: int, n_pools: int, generator: numpy.random.Generator) -> numpy.nda
     stubs = numpy.repeat(numpy.arange(n_pools, n), wanted)
     generator.shuffle(stubs)
     parts = [stubs[: len(stubs) // 2 * 2].reshape(-1, 2)]
+    parts.append(numpy.stack(numpy.triu_indices(n_pools, 1), axis=1))
+    own = max(round(POOL_CONNECTIONS * n / NODES) - (n_pools - 1), 9)
     for pool in range(n_pools):
-        connections = round(int(generator.integers(*POOL_CONNECTIONS)) * n / NODES)
-        # With repeats, which are then one link: 750 draws of 6000 are 705 peers, as reported.
-        peers = generator.integers(n, size=max(connections, 9))
-        parts.append(numpy.stack([numpy.full(len(peers), pool), peers], axis=1))
+        peers = n_pools + generator.choice(n - n_pools, size=own, replace=False)
+        parts.append(numpy.stack([numpy.full(own, pool), peers], axis=1))
     links = numpy.concatenate(parts)
     links = numpy.unique(numpy.sort(links[links[:, 0] != links[:, 1]], axis=1), axis=0)
     matrix = coo_array((numpy.ones(len(links)), (links[:, 0], links[:, 1])), shape=(n, n))

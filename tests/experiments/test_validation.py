@@ -20,7 +20,12 @@ from consensus_lab.experiments.validations import (
 )
 from consensus_lab.experiments.validations.comparison import BOUND, compare, exact
 from consensus_lab.network import topology
-from consensus_lab.network.gervais import block_sizes, gervais_network
+from consensus_lab.network.gervais import (
+    INTERVAL_FACTOR,
+    VALIDATION_BYTES_PER_S,
+    block_sizes,
+    gervais_network,
+)
 from consensus_lab.network.years import mining_pools
 from consensus_lab.node import ParameterError
 
@@ -82,13 +87,34 @@ def test_bitcoin_simulators_network_has_its_published_degrees_pools_and_sizes() 
 
 @pytest.mark.parametrize(("coin", "n"), [("bitcoin", 40), ("litecoin", 60), ("dogecoin", 200)])
 def test_small_networks_of_every_coin_hold_together(coin: str, n: int) -> None:
-    network = gervais_network(n, coin=coin, relay_network=True, seed=2)
+    network = gervais_network(n, coin=coin, seed=2)
     graph = networkx.Graph(
         (v, other) for v in range(n) for other in network.neighbours(v)
     )  # fmt: skip
     assert len(graph) == n and networkx.is_connected(graph)
     count = len(mining_pools(f"{coin}_2016"))
     assert set(range(1, count)) <= set(network.neighbours(0))
+
+
+def test_bitcoin_simulators_interval_is_the_mean_of_its_geometric_law() -> None:
+    """bitcoin-miner.cc: in each step of a millisecond a chance of 0.19 / 2 per minute."""
+    step_minutes = 1 / 60 / 1000
+    chance = 0.19 * step_minutes / 2
+    drawn = numpy.random.default_rng(1).geometric(chance, 100_000) * step_minutes
+    assert abs(drawn.mean() / (10 * INTERVAL_FACTOR) - 1) < 0.01
+    assert INTERVAL_FACTOR > 1.05
+
+
+def test_delays_end_when_a_block_is_received_and_not_when_it_is_checked() -> None:
+    network = gervais_network(40, seed=3)
+    row = gervais.published_rows(everything=False)[-1]
+    race = gervais.race_of(row, network, n_blocks=4, seed=3)
+    delay_s = gervais.delays_s(race)
+    others = delay_s > 0.0
+    assert others.sum() == 4 * 39, "the finder has it at once"
+    checked_s = (race.accepted_ns[1:] - race.schedule.found_ns[:, None]) / 1e9
+    check_s = float(row["block_size_mb"]) * 1e6 / VALIDATION_BYTES_PER_S
+    numpy.testing.assert_allclose((checked_s - delay_s)[others], check_s, atol=1e-8)
 
 
 def test_wrong_networks_of_bitcoin_simulator_are_refused() -> None:
@@ -174,7 +200,7 @@ def test_each_kind_of_source_gives_its_rows() -> None:
     row = gervais.published_rows(everything=False)[2]
     races = [
         gervais.race_of(row, network, n_blocks=6, seed=seed)
-        for network, seed in gervais.networks(1, 2)[gervais.RELAYS[row["relay_protocol"]][1]]
+        for network, seed in gervais.networks(1, 2)
     ]
     rows = gervais.compare_row(row, races)
     assert [one.quantity for one in rows] == [
