@@ -51,17 +51,26 @@ def network_of(n: int) -> Network:
 
 
 def by_size(sizes: list[int], deliveries: int) -> None:
-    """The curve over numbers of nodes: cost per block and per link."""
-    print("nodes     M deliveries/s  ms/block  ns/link  memory MB")
+    """The curve over numbers of nodes: work and time per link, to be held against linear."""
+    print("events and ns per link are those of one block; the ratio is to the first row")
+    print(
+        "   nodes     links  events/link  ns/event  ns/link  ratio"
+        "  M deliveries/s  ms/block  memory MB"
+    )
+    first = None
     for n in sizes:
         network = network_of(n)
         schedule = draw_schedule(network, n_blocks=max(10, deliveries // n), seed=1)
         spent, race = cpu_s(lambda: simulate(network, schedule, validation=VALIDATION))  # noqa: B023
         per_block = spent / schedule.n_blocks
+        per_link = per_block / network.n_links * 1e9
+        first = first or per_link
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         print(
-            f"{n:8d}  {race.deliveries / spent / 1e6:14.2f}  {per_block * 1e3:8.2f}"
-            f"  {per_block / network.n_links * 1e9:7.0f}  {memory:9d}"
+            f"{n:8d}  {network.n_links:8d}"
+            f"  {race.events / schedule.n_blocks / network.n_links:11.3f}"
+            f"  {spent / race.events * 1e9:8.0f}  {per_link:7.1f}  {per_link / first:5.2f}"
+            f"  {race.deliveries / spent / 1e6:14.2f}  {per_block * 1e3:8.2f}  {memory:9d}"
         )
 
 
@@ -171,7 +180,8 @@ def main() -> None:
     year(network, 2000 // share)
     by_protocol(network, 100 // share)
     by_condition(network, 100 // share)
-    by_size([1000, 3000, 10_000, 30_000, 100_000][: 5 if share == 1 else 3], 4_000_000 // share)
+    sizes = [1000, 3000, 10_000, BITCOIN_NODES, 30_000, 100_000]
+    by_size(sizes[: 6 if share == 1 else 3], 4_000_000 // share)
 
 
 if __name__ == "__main__":

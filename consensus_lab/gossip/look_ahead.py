@@ -1,12 +1,11 @@
 """Has the memory of events to come brought near, on networks that do not fit into the cache.
 
-Theory of operation.  An event of a large network waits for main memory three times in a row: for
-itself in the wheel's pool, for its link, for the node at the link's end.  The wheel knows what
-comes next, so while a bucket is handled the processor is told of buckets some way ahead: of the
-farthest it fetches the events, of a nearer one, whose events are here by then, the links and
-nodes that they name, of the nearest what these name.  Nothing waits for it and nothing is changed:
-results do not depend on it.  Where everything fits into the cache it costs a tenth of the speed,
-so the run is told by `State.looks_ahead` whether to do it.
+Theory of operation.  An event of a large network waits for main memory twice in a row: for its
+link, and for the node at the link's end.  The wheel knows what comes next, so while a bucket is
+handled the processor is told of two buckets some way ahead: of the farther one it fetches the
+links and nodes that its events name, of the nearer one what these name.  Nothing waits for it and
+nothing is changed: results do not depend on it.  Where everything fits into the cache it costs a
+tenth of the speed, so the run is told by `State.looks_ahead` whether to do it.
 """
 
 # Compiled functions are typed by numba from what they are called with.
@@ -25,10 +24,10 @@ from consensus_lab.gossip.state import (
     SLOT_SHIFT,
     VALIDATED,
 )
-from consensus_lab.gossip.wheel import BUCKETS, CURSOR, NEXT, WHAT
+from consensus_lab.gossip.wheel import BUCKETS, CURSOR, WHAT
 from consensus_lab.gossip.wire import source_of
 
-FARTHEST, NEARER, NEAREST = 18, 12, 6
+FARTHER, NEARER = 4, 2
 """Buckets ahead; three events are in each."""
 
 LINE = 8
@@ -39,31 +38,19 @@ LINE = 8
 def look_ahead(state, wheel, seen):
     """A bucket is open: look at those ahead that were not yet seen from it; up to here now."""
     cursor = wheel.control[CURSOR]
-    for at in range(max(seen, cursor - NEAREST) + 1, cursor + 1):
-        fetch_events(wheel, at + FARTHEST)
-        fetch_what_they_name(state, wheel, at + NEARER)
-        fetch_what_follows(state, wheel, at + NEAREST)
+    for at in range(max(seen, cursor - FARTHER) + 1, cursor + 1):
+        fetch_what_they_name(state, wheel, at + FARTHER)
+        fetch_what_follows(state, wheel, at + NEARER)
     return cursor
 
 
 @inlined
-def fetch_events(wheel, bucket):
-    """The newest event of a bucket; the others follow when it is here."""
-    event = wheel.bucket[bucket & (BUCKETS - 1)]
-    if event >= 0:
-        fetch(wheel.pool, event, 0)
-        fetch(wheel.pool, event, NEXT)
-
-
-@inlined
 def fetch_what_they_name(state, wheel, bucket):
-    """Of each event its link and the source's row, or its node."""
+    """Of each event its link and, if that sends a block, the source's row; or its node."""
     event = wheel.bucket[bucket & (BUCKETS - 1)]
     while event >= 0:
         what = wheel.pool[event, WHAT]
-        event = wheel.pool[event, NEXT]
-        if event >= 0:
-            fetch(wheel.pool, event, 0)
+        event = wheel.following[event]
         kind, link = what >> KIND_SHIFT, what & LINK_MASK
         if kind == VALIDATED:
             fetch(state.node, link, 0)
@@ -71,8 +58,9 @@ def fetch_what_they_name(state, wheel, bucket):
             fetch(state.offset, link, 0)
         elif kind >= INV:
             fetch(state.link, link, 0)
-            if kind == GETDATA:
+            if kind != INV:
                 fetch(state.node, source_of(what), 0)
+            if kind == GETDATA:
                 fetch(state.uploads, source_of(what), 0)
 
 
@@ -82,7 +70,7 @@ def fetch_what_follows(state, wheel, bucket):
     event = wheel.bucket[bucket & (BUCKETS - 1)]
     while event >= 0:
         what = wheel.pool[event, WHAT]
-        event = wheel.pool[event, NEXT]
+        event = wheel.following[event]
         kind, link = what >> KIND_SHIFT, what & LINK_MASK
         if kind == VALIDATED:
             first = state.offset[link]

@@ -12,7 +12,8 @@ message-level engine's counter, which is why both speeds break every tie alike. 
 changes the speed only.
 
 A binary heap needs about log2(pending) cache-missing swaps per event; here an event is written
-once, linked once, and moved once by a sort of a handful.
+once, linked once, and moved once by a sort of a handful.  Links are apart from the events: a list
+is walked in little memory, and the events on it can be fetched without waiting for each other.
 """
 
 # Compiled functions are typed by numba from what they are called with.
@@ -24,7 +25,7 @@ from typing import NamedTuple
 
 import numpy
 
-from consensus_lab.gossip.compiled import compiled, inlined
+from consensus_lab.gossip.compiled import compiled, fetch, inlined
 
 BUCKET_BITS = 12
 BUCKETS = 1 << BUCKET_BITS
@@ -37,9 +38,12 @@ SHIFT, CURSOR, IN_BUCKETS, IN_WINDOWS, IN_FAR, FREE, LOW, HIGH, OPENED, FAR_HEAD
 CONTROL_SIZE = 11
 
 # Columns of `pool` and `active`.
-TIME, WHAT, NEXT = range(3)
+TIME, WHAT = range(2)
 
 SORT_BY_INSERTION_MAX = 48
+
+FETCH_AHEAD = 8
+"""How many events of a list ahead their memory is brought near."""
 
 
 class Wheel(NamedTuple):
@@ -53,8 +57,10 @@ class Wheel(NamedTuple):
         Newest event of each bucket of the current window, -1 for none.
     window : int32 array of shape (4096, 2)
         Oldest and newest event of each later window.
-    pool : int64 array of shape (capacity, 3)
-        Waiting events: time, what, next.
+    pool : int64 array of shape (capacity, 2)
+        Waiting events: time, what.
+    following : int32 array of that length
+        The next event of the same list, -1 for none; for unused rows, the next unused one.
     active, scratch : int64 arrays of shape (capacity, 2)
         The bucket under the cursor, sorted, from `control[LOW]` to `control[HIGH]`; and room to
         sort a large one.
@@ -64,6 +70,7 @@ class Wheel(NamedTuple):
     bucket: numpy.ndarray
     window: numpy.ndarray
     pool: numpy.ndarray
+    following: numpy.ndarray
     active: numpy.ndarray
     scratch: numpy.ndarray
 
@@ -73,13 +80,12 @@ def new_wheel(capacity: int, shift: int) -> Wheel:
     control = numpy.zeros(CONTROL_SIZE, numpy.int64)
     control[SHIFT] = shift
     control[FAR_HEAD] = control[FAR_TAIL] = -1
-    pool = numpy.zeros((capacity, 3), numpy.int64)
-    pool[:, NEXT] = numpy.arange(1, capacity + 1)
     return Wheel(
         control,
         numpy.full(BUCKETS, -1, numpy.int32),
         numpy.full((BUCKETS, 2), -1, numpy.int32),
-        pool,
+        numpy.zeros((capacity, 2), numpy.int64),
+        numpy.arange(1, capacity + 1, dtype=numpy.int32),
         numpy.zeros((capacity, 2), numpy.int64),
         numpy.zeros((capacity, 2), numpy.int64),
     )
@@ -88,13 +94,16 @@ def new_wheel(capacity: int, shift: int) -> Wheel:
 def grown(wheel: Wheel, capacity: int) -> Wheel:
     """The same queue with room for more waiting events."""
     old = len(wheel.pool)
-    pool = numpy.zeros((capacity, 3), numpy.int64)
+    pool = numpy.zeros((capacity, 2), numpy.int64)
     pool[:old] = wheel.pool
-    pool[old:, NEXT] = numpy.arange(old + 1, capacity + 1)
     # The new rows go behind the free list's end, which is the row number `old`.
+    following = numpy.arange(1, capacity + 1, dtype=numpy.int32)
+    following[:old] = wheel.following
     active = numpy.zeros((capacity, 2), numpy.int64)
     active[:old] = wheel.active
-    return wheel._replace(pool=pool, active=active, scratch=numpy.zeros_like(active))
+    return wheel._replace(
+        pool=pool, following=following, active=active, scratch=numpy.zeros_like(active)
+    )
 
 
 @inlined
@@ -117,12 +126,12 @@ def push(wheel, time, what):
     else:
         pool = wheel.pool
         event = control[FREE]
-        control[FREE] = pool[event, NEXT]
+        control[FREE] = wheel.following[event]
         pool[event, TIME] = time
         pool[event, WHAT] = what
         if bucket >> BUCKET_BITS == cursor >> BUCKET_BITS:
             place = bucket & _MASK
-            pool[event, NEXT] = wheel.bucket[place]
+            wheel.following[event] = wheel.bucket[place]
             wheel.bucket[place] = event
             control[IN_BUCKETS] += 1
         else:
@@ -133,21 +142,21 @@ def push(wheel, time, what):
 def _push_later(wheel, event, windows_ahead):
     """Append to a later window's list, or to the far list."""
     control, pool = wheel.control, wheel.pool
-    pool[event, NEXT] = -1
+    wheel.following[event] = -1
     if windows_ahead < BUCKETS:
         place = (pool[event, TIME] >> (control[SHIFT] + BUCKET_BITS)) & _MASK
         newest = wheel.window[place, 1]
         if newest < 0:
             wheel.window[place, 0] = event
         else:
-            pool[newest, NEXT] = event
+            wheel.following[newest] = event
         wheel.window[place, 1] = event
         control[IN_WINDOWS] += 1
     else:
         if control[FAR_TAIL] < 0:
             control[FAR_HEAD] = event
         else:
-            pool[control[FAR_TAIL], NEXT] = event
+            wheel.following[control[FAR_TAIL]] = event
         control[FAR_TAIL] = event
         control[IN_FAR] += 1
 
@@ -211,7 +220,7 @@ def _skip_to_far(wheel, last):
     event = control[FAR_HEAD]
     while event >= 0:
         window = min(window, pool[event, TIME] >> (control[SHIFT] + BUCKET_BITS))
-        event = pool[event, NEXT]
+        event = wheel.following[event]
     control[CURSOR] = max(control[CURSOR], window << BUCKET_BITS)
 
 
@@ -225,17 +234,24 @@ def _begin_window(wheel):
         control[FAR_HEAD] = control[FAR_TAIL] = -1
         control[IN_FAR] = 0
         while event >= 0:
-            following = pool[event, NEXT]
+            following = wheel.following[event]
             ahead = (pool[event, TIME] >> (control[SHIFT] + BUCKET_BITS)) - window
             _push_later(wheel, event, ahead)
             event = following
     place = window & _MASK
-    event = wheel.window[place, 0]
+    event = ahead = wheel.window[place, 0]
+    for _ in range(FETCH_AHEAD):
+        if ahead >= 0:
+            fetch(pool, ahead, 0)
+            ahead = wheel.following[ahead]
     wheel.window[place, 0] = wheel.window[place, 1] = -1
     while event >= 0:
-        following = pool[event, NEXT]
+        if ahead >= 0:
+            fetch(pool, ahead, 0)
+            ahead = wheel.following[ahead]
+        following = wheel.following[event]
         bucket = (pool[event, TIME] >> control[SHIFT]) & _MASK
-        pool[event, NEXT] = wheel.bucket[bucket]
+        wheel.following[event] = wheel.bucket[bucket]
         wheel.bucket[bucket] = event
         control[IN_BUCKETS] += 1
         control[IN_WINDOWS] -= 1
@@ -254,8 +270,8 @@ def _open(wheel, place):
         active[count, TIME] = pool[event, TIME]
         active[count, WHAT] = pool[event, WHAT]
         count += 1
-        following = pool[event, NEXT]
-        pool[event, NEXT] = free
+        following = wheel.following[event]
+        wheel.following[event] = free
         free = event
         event = following
     control[FREE] = free

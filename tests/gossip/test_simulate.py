@@ -186,6 +186,14 @@ def test_fetching_ahead_changes_nothing(monkeypatch):
         assert races[0].events == races[1].events
 
 
+@pytest.mark.parametrize("rows", [1, 7, 1000, 100_000])
+def test_a_node_is_in_one_cache_line(rows):
+    """numpy starts arrays anywhere; a row that lies in two lines waits for memory twice."""
+    lines = module._cache_lines(rows)
+    assert lines.ctypes.data % 64 == 0 and lines.strides == (64, 8)
+    assert lines.shape == (rows, 8) and not lines.any()
+
+
 def test_progress_is_reported_and_an_interrupt_passes_through(monkeypatch):
     """Ctrl-C between two slices ends the run; what was collected before is the caller's."""
     network = from_graph(topology.bitcoin(200, seed=1), seed=1)
