@@ -7,6 +7,7 @@ instant.  A user's mistake is one line on standard error and exit code 2, never 
 from __future__ import annotations
 
 import argparse
+import shlex
 import shutil
 import sys
 import textwrap
@@ -267,7 +268,7 @@ def _notebooks(chosen: argparse.Namespace) -> None:
     from consensus_lab.publish import copy_notebooks
 
     copied = copy_notebooks(chosen.folder)
-    print(f"{len(copied)} notebooks; open them with: jupyter lab {chosen.folder}")
+    print(f"{len(copied)} notebooks; open them with: jupyter lab {shlex.quote(chosen.folder)}")
 
 
 def _reproduce(chosen: argparse.Namespace) -> int:
@@ -296,6 +297,8 @@ def _sweep(chosen: argparse.Namespace) -> int:
         print(f"consensus-lab: run {failure.key} failed: {failure.why}", file=sys.stderr)
     print(f"{came.planned} runs in {out}: {came.made} made now ({came.wall_s:.1f} s), "
           f"{came.present} there before, {len(came.failures)} failed")  # fmt: skip
+    if came.others:
+        print(f"{came.others} more lie there, of other code or of another file; collect skips them")
     return EXIT_DIFFERS if came.failures else EXIT_OK
 
 

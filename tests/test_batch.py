@@ -13,13 +13,14 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pandas
 import pytest
 
 from consensus_lab import batch, cli
 from consensus_lab.batch.plan import read
-from consensus_lab.experiments.pool import Lost, Pool, outcomes
+from consensus_lab.experiments.pool import Lost, Pool, outcomes, processes
 from consensus_lab.gossip import machine_code
 from consensus_lab.node import ParameterError
 
@@ -197,6 +198,20 @@ def test_the_variable_that_bounds_jobs_bounds_a_sweep_s(
     assert opened == [2] and os.environ["CONSENSUS_LAB_JOBS_MAX"] == "2"
 
 
+def test_runs_of_other_code_are_told_and_not_collected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or somebody wonders why a finished sweep begins anew."""
+    with monkeypatch.context() as patch:
+        for module in ("plan", "work"):
+            patch.setattr(f"consensus_lab.batch.{module}.code_version", lambda: "0.1.0+other")
+        assert batch.sweep(CHEAP, out=tmp_path, executor=threads).others == 0
+    now = batch.sweep(CHEAP, out=tmp_path, executor=threads)
+    assert (now.made, now.present, now.others) == (6, 0, 6)
+    assert batch.sweep(CHEAP, out=tmp_path, executor=threads).others == 6
+    assert batch.collect(tmp_path)["run"].nunique() == 6
+
+
 def test_a_sweep_s_workers_load_the_machine_code_that_other_commands_made() -> None:
     """A setting of Numba's in their environment would have each sweep compile the loops again."""
     before = machine_code._here()
@@ -258,6 +273,36 @@ def test_a_task_that_kills_every_worker_is_given_up_and_takes_no_other_with_it()
         came = dict(outcomes(kill_always, tasks, pool=pool, window=4))
     assert came.pop("poison") == Lost(3)
     assert came == {task: f"done {task}" for task in tasks if task != "poison"}
+
+
+def deaf() -> None:
+    """A worker that does not leave when it is asked to."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def doze(started: Path) -> None:
+    """A long task, and a sign that it has begun."""
+    started.touch()
+    time.sleep(60)
+
+
+@pytest.mark.slow
+def test_another_ctrl_c_ends_workers_that_take_their_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = Pool(lambda: processes(1, begin=deaf, given=(), preload=()))
+    started = tmp_path / "started"
+    pool.submit(doze, started)
+    while not started.exists():
+        time.sleep(0.01)
+    (worker,) = pool._executor._processes.values()  # type: ignore[attr-defined]
+    nap = mock.Mock(side_effect=KeyboardInterrupt)
+    monkeypatch.setattr("consensus_lab.experiments.pool.time.sleep", nap)
+    begin = time.monotonic()
+    pool.stop()
+    assert nap.call_count == 1 and time.monotonic() - begin < 10
+    worker.join(10)
+    assert not worker.is_alive()
 
 
 @pytest.mark.slow

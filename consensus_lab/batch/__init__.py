@@ -53,6 +53,8 @@ class Outcome:
     failures : tuple of Failure
         In the order of the sweep.
     wall_s : float
+    others : int
+        Runs in the folder that this sweep does not have: of other code, or of another file.
     """
 
     folder: Path
@@ -61,6 +63,7 @@ class Outcome:
     made: int
     failures: tuple[Failure, ...]
     wall_s: float
+    others: int = 0
 
 
 def sweep(
@@ -103,9 +106,10 @@ def sweep(
     _open_folder(out, runs)
     missing = [run for run in runs if not is_done(out, run)]
     present = len(runs) - len(missing)
+    others = sum(not one.name.startswith(".") for one in (out / "runs").iterdir()) - present
     begin = time.perf_counter()
     if not missing:
-        return Outcome(out, len(runs), present, 0, (), 0.0)
+        return Outcome(out, len(runs), present, 0, (), 0.0, others)
     progress(0, len(missing), f"runs; {present} there before")
     failures = {}
     try:
@@ -121,7 +125,7 @@ def sweep(
         _remove_remains(out, {run.key for run in missing})
     ordered = tuple(failures[run.key] for run in missing if run.key in failures)
     made = len(missing) - len(ordered)
-    return Outcome(out, len(runs), present, made, ordered, time.perf_counter() - begin)
+    return Outcome(out, len(runs), present, made, ordered, time.perf_counter() - begin, others)
 
 
 def _open_folder(out: Path, runs: list[Run]) -> None:

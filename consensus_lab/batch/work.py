@@ -75,6 +75,8 @@ def _leave(number: int, frame: types.FrameType | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(_HARD_EXIT_S)
+    # A kernel's client that is unwound complains, to whoever has just pressed Ctrl-C.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     raise SystemExit(_EXIT_STOPPED)
 
 

@@ -22,6 +22,7 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     wait,
 )
+from contextlib import suppress
 from typing import Any, Generic, NamedTuple, TypeVar
 
 TRIES_MAX = 3
@@ -106,15 +107,22 @@ class Pool:
     def stop(self, *, within_s: float = STOP_S) -> None:
         """End the workers now: what they are doing is dropped."""
         workers = list((getattr(self._executor, "_processes", None) or {}).values())
+        manager = getattr(self._executor, "_executor_manager_thread", None)
         self._executor.shutdown(wait=False, cancel_futures=True)
         end = time.monotonic() + within_s
-        while any(process.is_alive() for process in workers) and time.monotonic() < end:
-            # More than once: a notebook's client takes the first one to stop its kernel.
-            for process in workers:
-                process.terminate()
-            time.sleep(_STOP_AGAIN_S)
+        with suppress(KeyboardInterrupt):  # Another Ctrl-C: no waiting, then.
+            while any(process.is_alive() for process in workers) and time.monotonic() < end:
+                # More than once: a notebook's client takes the first one to stop its kernel.
+                for process in workers:
+                    process.terminate()
+                time.sleep(_STOP_AGAIN_S)
         for process in workers:
             process.kill()
+        with suppress(KeyboardInterrupt):
+            # The pool's thread ends when its workers have; the interpreter, when it exits, wakes
+            # one that has not, which in Python 3.11 may have closed its pipe by then.
+            if manager is not None:
+                manager.join(STOP_S)
 
 
 class _Flight(NamedTuple, Generic[Task]):
