@@ -49,7 +49,8 @@ def test_a_result_of_another_preset_is_not_taken_for_the_present_one(
 
 @pytest.mark.parametrize("name", questions())
 def test_each_full_result_is_stored_as_the_preset_is_now_or_it_says_why_not(name: str) -> None:
-    assert full_results.is_current(name) is (name not in full_results.NOT_STORED)
+    store = f"python -m consensus_lab.experiments.full_results {name}"
+    assert full_results.is_current(name) is (name not in full_results.NOT_STORED), store
 
 
 def test_a_notebook_shows_what_is_stored_for_its_experiment() -> None:
@@ -58,7 +59,7 @@ def test_a_notebook_shows_what_is_stored_for_its_experiment() -> None:
         text = path.read_text(encoding="utf-8")
         (name,) = re.findall(r"(\w+)\.Parameters\.from_notebook", text)
         is_stored = full_results.stored_run(name.replace("_", "-")) is not None
-        assert ("result.beside_full" in text) is is_stored, path.name
+        assert ("result.beside_full" in text) is is_stored, f"{path.name}: store {name} first"
 
 
 def test_measures_are_told_to_four_digits() -> None:
