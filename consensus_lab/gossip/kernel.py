@@ -25,13 +25,13 @@ from consensus_lab.gossip.look_ahead import look_ahead
 from consensus_lab.gossip.nodes import (
     NEVER,
     is_accepted,
+    is_awaited,
     is_connected,
     next_change_ns,
     withholds,
 )
 from consensus_lab.gossip.state import (
     ACCEPTED,
-    ACCEPTED_BY,
     ARRIVED,
     ARRIVED_COMPACT,
     ARRIVED_FILL,
@@ -229,7 +229,7 @@ def take_slot(state):
     slots = len(state.slot_block)
     for slot in range(slots):
         block = state.slot_block[slot]
-        if block >= 0 and is_under_way(state, block):
+        if block >= 0 and is_under_way(state, block, slot):
             while state.block[block, SLOT] != NO_SLOT and state.block[block, IS_NEEDED] == 0:
                 state.block[block, IS_NEEDED] = 1
                 block = state.block[block, PARENT]
@@ -246,12 +246,12 @@ def take_slot(state):
 
 
 @compiled
-def is_under_way(state, block):
+def is_under_way(state, block, slot):
     """True while messages or orphans of a block are about, or some build on what others lack."""
     row = state.block[block]
     if row[PENDING] > 0 or row[ORPHANS] > 0:
         return True
-    return row[TIPS] > 0 and row[ACCEPTED_BY] < len(state.node)
+    return row[TIPS] > 0 and is_awaited(state, block, slot)
 
 
 @loop(
@@ -264,6 +264,7 @@ def is_under_way(state, block):
     "gossip/connections.py",
     "gossip/look_ahead.py",
     "gossip/timeline.py",
+    "gossip/mining.py",
     "gossip/gateways.py",
     "gossip/withholding.py",
     "nakamoto/relay_withholding.py",

@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 from consensus_lab.gossip.compiled import compiled, inlined
+from consensus_lab.gossip.mining import TIME_NS_MAX
 from consensus_lab.gossip.state import (
     ACCEPTED,
+    ACCEPTED_BY,
     CHANGED,
+    IS_OFF,
     LATENCY_BITS,
     NO_SLOT,
     OFF_AT,
@@ -24,6 +27,25 @@ def is_accepted(state, block, node):
     """True when the node has validated a block; one without a slot everybody has."""
     slot = state.block[block, SLOT]
     return slot == NO_SLOT or state.heard[slot, node] == ACCEPTED
+
+
+@compiled
+def is_awaited(state, block, slot):
+    """True while a node lacks a block that it may still get: it is on, or off but not for good."""
+    if state.block[block, ACCEPTED_BY] == len(state.node):
+        return False
+    for node in range(len(state.node)):
+        if state.heard[slot, node] != ACCEPTED and not is_gone(state, node):
+            return True
+    return False
+
+
+@inlined
+def is_gone(state, node):
+    """True for a node that is off and does not come back."""
+    if len(state.life) == 0 or state.life[node, IS_OFF] == 0:
+        return False
+    return state.off_ns[state.off_offset[node] + state.life[node, OFF_AT], 1] == TIME_NS_MAX
 
 
 @inlined

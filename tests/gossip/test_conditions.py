@@ -154,6 +154,19 @@ def test_under_churn_everybody_that_is_on_long_enough_has_the_chain():
     assert race.work["slots"] < 400
 
 
+def test_blocks_that_only_nodes_gone_for_good_lack_keep_no_memory():
+    """Three of fifty nodes leave, one at once; a fourth comes back and gets all it missed."""
+    network = from_graph(topology.bitcoin(50, seed=2), seed=2)
+    schedule = draw_schedule(network, n_blocks=400, block_interval_s=600.0, seed=2)
+    found_s = schedule.found_ns / 1e9
+    gone = [Outage(7, 0.0), Outage(8, found_s[100]), Outage(9, found_s[200])]
+    away = Outage(10, found_s[150], found_s[170] + 1.0)
+    race = simulate(network, schedule, conditions=Conditions(outages=(*gone, away)))
+    stay = [node for node in range(50) if node not in (7, 8, 9)]
+    assert (race.tip[stay] == race.best_tip()).all()
+    assert 20 < race.work["slots"] < 100
+
+
 def test_jitter_lengthens_each_message_by_its_own_draw():
     """Three messages on a link of 0.1 s with a jitter of half: 0.3 to 0.45 s, on average 0.375."""
     schedule = blocks(*range(1, 401), size=976)
