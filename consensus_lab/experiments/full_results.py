@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from consensus_lab import data
 from consensus_lab.experiments import load, questions, timed
+from consensus_lab.experiments.progress import shown
 from consensus_lab.experiments.replicates import jobs, whole
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def main(names: Sequence[str]) -> None:
         module = load(name)
         print(f"{name}: full preset", flush=True)
         with jobs(), whole():
-            result = timed(module.run, module.Parameters.of(preset="full"))
+            result = timed(module.run, module.Parameters.of(preset="full"), shown())
         store(result)
         print(f"{name}: {len(result.measures)} measures in {result.wall_s:.0f} s", flush=True)
 
