@@ -212,6 +212,21 @@ def test_runs_of_other_code_are_told_and_not_collected(
     assert batch.collect(tmp_path)["run"].nunique() == 6
 
 
+def test_what_cannot_be_collected_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    batch.sweep(CHEAP, out=tmp_path, executor=threads)
+    (tmp_path / ".index.html").mkdir()  # Root may write anywhere: no folder is read-only to it.
+    assert cli.main(["collect", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "folder must be a sweep's, to be written (Is a directory: " in said
+    (tmp_path / ".index.html").rmdir()
+    damaged = min((tmp_path / "runs").iterdir())
+    (damaged / "manifest.json").write_text("{", encoding="utf-8")
+    assert cli.main(["collect", str(tmp_path)]) == 2
+    assert f"remove {damaged}, and the sweep makes it again" in capsys.readouterr().err
+
+
 def test_a_sweep_s_workers_load_the_machine_code_that_other_commands_made() -> None:
     """A setting of Numba's in their environment would have each sweep compile the loops again."""
     before = machine_code._here()

@@ -154,6 +154,8 @@ def test_a_scheduler_that_is_not_there_is_a_mistake(
     pytest.importorskip("distributed", reason="pip install consensus-lab[cluster]")
     monkeypatch.setattr(batch, "SCHEDULER_WAIT_S", 1)
     begin = time.monotonic()
+    with pytest.raises(ParameterError, match="tcp://HOST:8786"):
+        batch.sweep(CHEAP, out=tmp_path / "a", scheduler="the-cluster")
     with pytest.raises(ParameterError, match="running Dask scheduler"):
         batch.sweep(CHEAP, out=tmp_path / "a", scheduler="tcp://127.0.0.1:9")
     assert time.monotonic() - begin < 30

@@ -9,6 +9,7 @@ A sweep can be stopped and started again at any time: what is finished stays and
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -200,6 +201,8 @@ def _single_threaded() -> Iterator[None]:
 @contextmanager
 def _dask(address: str) -> Iterator[tuple[Executor, int]]:
     """The executor of a running Dask cluster and its number of threads."""
+    if not re.fullmatch(r"(\w+://)?[^\s/]+:\d+", address):
+        raise ParameterError("scheduler", address, "an address as tcp://HOST:8786")
     try:
         import distributed
     except ImportError:

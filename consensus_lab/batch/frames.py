@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from consensus_lab.batch.index import write_index
-from consensus_lab.batch.work import MANIFEST, RUNS
+from consensus_lab.batch.index import manifest_of, write_index
+from consensus_lab.batch.work import RUNS
 from consensus_lab.node import ParameterError
 
 if TYPE_CHECKING:
@@ -40,21 +40,29 @@ def collect(folder: str | Path, *, frames: bool = False) -> pandas.DataFrame:
     Raises
     ------
     ParameterError
-        When the folder holds no sweep, or none of its runs has a table.
+        When the folder holds no sweep, cannot be written, or none of its runs has a table.
     """
-    import pandas
-
     folder = Path(folder)
     planned = _planned(folder)
+    try:
+        return _collected(folder, planned, frames=frames)
+    except OSError as error:
+        why = f"{error.strerror}: {error.filename}"
+        raise ParameterError("folder", str(folder), f"a sweep's, to be written ({why})") from None
+
+
+def _collected(folder: Path, planned: list[str], *, frames: bool) -> pandas.DataFrame:
+    import pandas
+
     write_index(folder, planned)
     parts = []
     done = 0
     for key in planned:
         run = folder / RUNS / key
-        if not (run / MANIFEST).is_file():
+        manifest = manifest_of(run)
+        if not manifest:
             continue
         done += 1
-        manifest = json.loads((run / MANIFEST).read_text(encoding="utf-8"))
         table, read = ("frame.parquet", pandas.read_parquet) if frames else (
             "summary.csv", _read_exact)  # fmt: skip
         for path in sorted(run.rglob(table)):

@@ -38,7 +38,7 @@ def write_index(folder: Path, planned: Sequence[str]) -> Path:
     """
     from consensus_lab.report import gallery
 
-    manifests = {key: _manifest(folder / RUNS / key) for key in planned}
+    manifests = {key: manifest_of(folder / RUNS / key) for key in planned}
     there = {key: manifest for key, manifest in manifests.items() if manifest}
     apart = _apart([manifest["parameters"] for manifest in there.values()])
     cards = []
@@ -63,10 +63,24 @@ def write_index(folder: Path, planned: Sequence[str]) -> Path:
     return target
 
 
-def _manifest(run: Path) -> dict[str, Any]:
-    """A finished run's manifest; empty for a run that is not there."""
+def manifest_of(run: Path) -> dict[str, Any]:
+    """A finished run's manifest; empty for a run that is not there.
+
+    Raises
+    ------
+    ParameterError
+        When something has damaged it since.
+    """
     path = run / MANIFEST
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        allowed = f"sound; remove {run}, and the sweep makes it again"
+        raise ParameterError("manifest", str(path), allowed) from None
+    assert isinstance(found, dict), path
+    return found
 
 
 def _apart(parameters: Sequence[Mapping[str, Any]]) -> list[str]:

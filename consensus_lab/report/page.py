@@ -39,7 +39,8 @@ CSS = """
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; }
 body { margin: 0 auto; padding: 1.2rem 1rem 4rem; max-width: 72rem; background: var(--paper);
-  color: var(--ink); font: 16px/1.55 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
+  color: var(--ink); font: 16px/1.55 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif;
+  overflow-wrap: break-word; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: 1rem 0 .6rem; }
 h2 { font-size: 1.3rem; margin: 2rem 0 .5rem; } h3 { font-size: 1.08rem; margin: 1.5rem 0 .4rem; }
 p, ul, ol { max-width: 44rem; } a { color: var(--link); }
