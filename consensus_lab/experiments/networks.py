@@ -80,7 +80,7 @@ class NetworkParameters(ParameterSet):
         meaning="who mines; empty: every node alike (equal), or the year's mining pools",
     )  # fmt: skip
     relay_network: bool = parameter(
-        False, meaning="pools are linked to each other and pass whole blocks on unchecked"
+        False, meaning="pools pass compressed blocks on, unchecked, over connections of their own"
     )
     validation_bytes_per_s: int = parameter(
         0, unit="bytes/s", minimum=0, maximum=10**12,

@@ -26,7 +26,6 @@ from consensus_lab.gossip.state import (
     COMPACT_HIGH,
     COMPACT_WIRE_BYTES,
     DELAY_SUM_NS,
-    FAST_WHOLE,
     FOUND_NS,
     GETDATA,
     HEIGHT,
@@ -119,11 +118,8 @@ def send_on(state, wheel, now, block, slot, node):
         if state.known[slot, link] == 0:
             state.known[slot, link] = 1
             state.uploads[node] += 1
-            if state.fast[link] & FAST_WHOLE:
-                kind, size = ARRIVED, state.block[block, WIRE_BYTES]
-            else:
-                kind, size = ARRIVED_COMPACT, state.block[block, COMPACT_WIRE_BYTES]
-            transmit_rarely(state, wheel, now, block, size, kind, packed(0, slot, node, link))
+            size, route = state.block[block, COMPACT_WIRE_BYTES], packed(0, slot, node, link)
+            transmit_rarely(state, wheel, now, block, size, ARRIVED_COMPACT, route)
 
 
 @inlined

@@ -165,6 +165,8 @@ def forget_all(state, node):
     state.progress[ORPHAN_COUNT] = kept
     row = state.node[node]
     row[UPLOAD_FREE] = row[DOWNLOAD_FREE] = row[PROCESSOR_FREE] = 0
+    if len(state.overlay_free) > 0:
+        state.overlay_free[node, :] = 0
     state.fast_height[node] = 0
     state.fast_source[node, :] = -1
     if len(state.fast) > 0:

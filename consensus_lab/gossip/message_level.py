@@ -155,6 +155,8 @@ _KINDS = {
 class GossipLinks(Links):
     """A network's links, which carry nothing between nodes that are not connected.
 
+    What goes by an overlay has lines of its own, as fast as the others.
+
     Parameters
     ----------
     links : Links
@@ -169,6 +171,7 @@ class GossipLinks(Links):
 
     def __init__(self, links: Links, timeline: Timeline, *, jitter: float, seed: int) -> None:
         super().__init__(links.default, pairs=links.pairs, bandwidth=links.bandwidth)
+        self.overlay = Links(links.default, bandwidth=links.bandwidth)
         self.timeline = timeline
         self.jitter, self.jitter_key = jitter_per_million(jitter), jitter_key(seed)
         self.now = 0
@@ -176,7 +179,20 @@ class GossipLinks(Links):
     def leave(self, sender: NodeId, message: Message, now: int) -> int:
         """When the last byte has left the sender's line."""
         self.now = now
+        if getattr(message, "by_overlay", False):
+            return self.overlay.leave(sender, message, now)
         return super().leave(sender, message, now)
+
+    def received(self, sender: NodeId, receiver: NodeId, message: Message, arrival: int) -> int:
+        """When the last byte is through the receiver's line."""
+        if getattr(message, "by_overlay", False):
+            return self.overlay.received(sender, receiver, message, arrival)
+        return super().received(sender, receiver, message, arrival)
+
+    def forget(self, node_id: NodeId) -> None:
+        """A node went off: its queues are empty."""
+        super().forget(node_id)
+        self.overlay.forget(node_id)
 
     def travel(
         self, sender: NodeId, receiver: NodeId, message: Message, left: int

@@ -80,8 +80,8 @@ def simulate(
     validation : Validation, optional
         How long a node takes per block.
     overlay : iterable of int
-        Nodes that send blocks on to each other, over the links that they have, before validating
-        them; whole or compact ones, see `Relay`.
+        Nodes that send compact blocks on to each other before validating them: where they are
+        linked, on connections that their other blocks do not slow.
     seed : int
         Of the run; for missing transactions of compact blocks, and jitter.
     reach_fractions : sequence of float
@@ -161,6 +161,7 @@ def _new_state(
         known=numpy.zeros((0, 0), numpy.uint8),
         source=numpy.zeros((0, 0), numpy.int64),
         fast=numpy.zeros(0, numpy.uint8),
+        overlay_free=numpy.zeros((0, 2), numpy.int64),
         fast_source=numpy.full((n, HIGH_BANDWIDTH_SOURCES), -1, numpy.int64),
         fast_height=numpy.zeros(n, numpy.int64),
         chance_key=numpy.uint64(0),
@@ -248,8 +249,10 @@ def _with_relay(
         inside[list(overlay)] = True
         sender = numpy.repeat(numpy.arange(n), numpy.diff(network.offset))
         is_linked = inside[sender] & inside[network.neighbour]
-        how = names.FAST_OVERLAY if relay.overlay_compact else names.FAST_WHOLE
-        state = state._replace(fast=(is_linked * how).astype(numpy.uint8))
+        state = state._replace(
+            fast=(is_linked * names.FAST_OVERLAY).astype(numpy.uint8),
+            overlay_free=numpy.zeros((n if overlay else 0, 2), numpy.int64),
+        )
     return state
 
 

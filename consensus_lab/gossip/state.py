@@ -37,12 +37,14 @@ NUMBER_MAX = NODE_MASK
 # Relay protocols, `State.protocol`: the places in `relay_options.PROTOCOLS`.
 PUSH, BY_INV, HEADERS, COMPACT_LOW, COMPACT_HIGH = range(5)
 
-# Bits of `fast[link]`: the receiver asked for compact blocks unasked; both are in the overlay,
-# which sends whole blocks; or compact ones.
-FAST_COMPACT, FAST_WHOLE, FAST_OVERLAY = 1, 2, 4
+# Bits of `fast[link]`: the receiver asked for compact blocks unasked; both are in the overlay.
+FAST_COMPACT, FAST_OVERLAY = 1, 2
 
 # Columns of `node`; one row is one cache line.
 (UPLOAD, DOWNLOAD, INV_NS, REQUEST_NS, UPLOAD_FREE, DOWNLOAD_FREE, PROCESSOR_FREE, TIP) = range(8)
+
+# Columns of `overlay_free`.
+OVERLAY_UPLOAD, OVERLAY_DOWNLOAD = range(2)
 
 # What `heard[slot, node]` holds when it is not the time of the first announcement under way.
 UNHEARD = (1 << 63) - 1
@@ -116,7 +118,9 @@ class State(NamedTuple):
     source : int64, (slots, n) or (0, 0)
         Source and link over which a node got the block, for high-bandwidth compact blocks.
     fast : uint8, links or 0
-        Over which links blocks go on before validation, and how.
+        Over which links compact blocks go on before validation, and why.
+    overlay_free : int64, (n or 0, 2)
+        When each node's upload and download line of the overlay are free.
     fast_source : int64, (n, 3)
         Sources and links that a node asked for compact blocks unasked, oldest first; -1 for none.
     fast_height : int64, n
@@ -171,6 +175,7 @@ class State(NamedTuple):
     known: numpy.ndarray
     source: numpy.ndarray
     fast: numpy.ndarray
+    overlay_free: numpy.ndarray
     fast_source: numpy.ndarray
     fast_height: numpy.ndarray
     chance_key: numpy.uint64

@@ -2,6 +2,7 @@
 
 The rules are those of `sim.links`, in the same integer arithmetic: a message of more than one
 packet queues at the sender's line and occupies the receiver's; a shorter one slips through.
+Members of an overlay have lines of their own, equally fast, for what they send each other.
 """
 
 # Compiled functions are typed by numba from what they are called with.
@@ -15,14 +16,18 @@ from consensus_lab.gossip.nodes import is_carried, is_connected
 from consensus_lab.gossip.state import (
     ARRIVED,
     ARRIVED_COMPACT,
+    ARRIVED_FILL,
     COMPACT_WIRE_BYTES,
     DOWNLOAD,
     DOWNLOAD_FREE,
+    FAST_OVERLAY,
     FILL_WIRE_BYTES,
     KIND_SHIFT,
     LATENCY_BITS,
     LINK_MASK,
     NODE_MASK,
+    OVERLAY_DOWNLOAD,
+    OVERLAY_UPLOAD,
     PENDING,
     REQUEST_NS,
     SLOT_SHIFT,
@@ -85,7 +90,7 @@ def reply_short(state, wheel, now, block, kind, size, route, receiver):
 @inlined
 def transmit(state, wheel, now, block, size, kind, route):
     """Something long leaves the source when its upload line is free, and travels the link."""
-    source, link = source_of(route), route & LINK_MASK
+    source = source_of(route)
     left = now
     upload = state.node[source, UPLOAD]
     if upload > 0:
@@ -93,6 +98,13 @@ def transmit(state, wheel, now, block, size, kind, route):
         if size > PACKET_SIZE_BYTES:
             left += max(0, state.node[source, UPLOAD_FREE] - now)
             state.node[source, UPLOAD_FREE] = left
+    travel(state, wheel, now, left, block, kind, route)
+
+
+@inlined
+def travel(state, wheel, now, left, block, kind, route):
+    """Something that has left its source travels the link."""
+    source, link = source_of(route), route & LINK_MASK
     receiver = state.link[link] >> LATENCY_BITS
     arrives = left + travel_ns(state, link, source, receiver, kind, block)
     if len(state.life) > 0 and not is_carried(state, link, source, now, arrives):
@@ -103,8 +115,24 @@ def transmit(state, wheel, now, block, size, kind, route):
 
 @compiled
 def transmit_rarely(state, wheel, now, block, size, kind, route):
-    """As `transmit`, for where it is not worth a copy of its machine code."""
-    transmit(state, wheel, now, block, size, kind, route)
+    """As `transmit`, for what is rare; by the overlay where source and receiver are in it."""
+    source = source_of(route)
+    upload = state.node[source, UPLOAD]
+    if not is_by_overlay(state, kind, route & LINK_MASK) or upload == 0:
+        transmit(state, wheel, now, block, size, kind, route)
+        return
+    left = now + transfer_ns(size, upload)
+    if size > PACKET_SIZE_BYTES:
+        left += max(0, state.overlay_free[source, OVERLAY_UPLOAD] - now)
+        state.overlay_free[source, OVERLAY_UPLOAD] = left
+    travel(state, wheel, now, left, block, kind, route)
+
+
+@compiled
+def is_by_overlay(state, kind, link):
+    """True for compact blocks, and what lacks of them, between members of the overlay."""
+    is_compact = kind in (ARRIVED_COMPACT, ARRIVED_FILL)
+    return len(state.overlay_free) > 0 and is_compact and state.fast[link] & FAST_OVERLAY != 0
 
 
 @inlined
@@ -123,7 +151,11 @@ def is_through(state, wheel, now, block, size, receiver, what):
     download = state.node[receiver, DOWNLOAD]
     if download == 0 or size <= PACKET_SIZE_BYTES:
         return True
-    through = through_ns(state, now, size, source_of(what), receiver)
+    kind = what >> KIND_SHIFT
+    if kind != ARRIVED and is_by_overlay(state, kind, what & LINK_MASK):
+        through = overlay_through_ns(state, now, size, source_of(what), receiver)
+    else:
+        through = through_ns(state, now, size, source_of(what), receiver)
     if through == now:
         return True
     state.block[block, PENDING] += 1
@@ -134,11 +166,26 @@ def is_through(state, wheel, now, block, size, receiver, what):
 @inlined
 def through_ns(state, now, size, source, receiver):
     """When a long message that is at the receiver's limited line is through it."""
-    first = now - transfer_ns(size, state.node[source, UPLOAD])
-    begin = max(first, state.node[receiver, DOWNLOAD_FREE])
-    through = max(now, begin + transfer_ns(size, state.node[receiver, DOWNLOAD]))
+    free = state.node[receiver, DOWNLOAD_FREE]
+    through = after_ns(state, free, now, size, source, receiver)
     state.node[receiver, DOWNLOAD_FREE] = through
     return through
+
+
+@compiled
+def overlay_through_ns(state, now, size, source, receiver):
+    """As `through_ns`, for the receiver's line of the overlay."""
+    free = state.overlay_free[receiver, OVERLAY_DOWNLOAD]
+    through = after_ns(state, free, now, size, source, receiver)
+    state.overlay_free[receiver, OVERLAY_DOWNLOAD] = through
+    return through
+
+
+@inlined
+def after_ns(state, free, now, size, source, receiver):
+    """When a message is through a line that is free from that time on."""
+    begin = max(now - transfer_ns(size, state.node[source, UPLOAD]), free)
+    return max(now, begin + transfer_ns(size, state.node[receiver, DOWNLOAD]))
 
 
 @compiled

@@ -17,8 +17,11 @@ relays only the one that it saw first, so two fronts of a fork meet and stop.  H
 - `compact_high` (BIP 152, high bandwidth): each node asks the last three neighbours that brought
   it a block to send compact blocks unasked, and these are sent on before they are validated.
 
-An *overlay* (as FIBRE) is a set of neighbours to whom a block goes on as soon as it is here,
-before it is validated, whole or in compact form.  Only a block on the node's tip is sent on
+An *overlay* (as the relay network that Bitcoin's pools have used since 2013, now FIBRE) is a set of
+neighbours to whom a block goes on in compact form as soon as it is here, before it is validated.
+It has connections of its own: between its members, compact blocks and what lacks of them do not
+wait behind the whole blocks in a node's line.  (FIBRE sends spare data with a block, which saves
+the round trip for what lacks; here it costs one.)  Only a block on the node's tip is sent on
 before validation, and one per height.
 
 Validation takes time, one block after the other, in proportion to size.  A block whose parent is
@@ -82,7 +85,7 @@ class RelayNode:
     lacks_transactions : callable (block number) -> bool, optional
         The chance of a compact block, drawn by whoever runs the node; never, by default.
     overlay : iterable of int
-        Neighbours to whom blocks go on before they are validated.
+        Neighbours to whom compact blocks go on before validation, on connections of their own.
     disk : mapping
         What survived a crash: blocks by `("block", number)` in order of acceptance.
     """
@@ -231,7 +234,7 @@ class RelayNode:
         if block is None:
             return []
         size = TRANSACTIONS_FIXED_BYTES + self.relay.missing_bytes(block.size_bytes)
-        return [Send(sender, Transactions(block, size))]
+        return [Send(sender, Transactions(block, size, sender in self.overlay))]
 
     def _receive_transactions(self, sender: NodeId, message: Transactions, now: int) -> Effects:
         """The compact block is filled."""
@@ -276,7 +279,7 @@ class RelayNode:
     def _send_compact(self, peer: NodeId, block: AbstractBlock) -> Effect:
         self.blocks_sent += 1
         size = compact_bytes(block.size_bytes, self.relay.transaction_bytes)
-        return Send(peer, CompactBlock(block, size))
+        return Send(peer, CompactBlock(block, size, peer in self.overlay))
 
     def _complete(self, sender: NodeId, block: AbstractBlock, now: int) -> Effects:
         """All of a block is here: send it on and validate it, or keep it as an orphan."""
@@ -306,11 +309,7 @@ class RelayNode:
         known_by = self.known_by.setdefault(block.number, set())
         fresh = [peer for peer in fast if peer not in known_by]
         known_by.update(fresh)
-        whole = frozenset() if self.relay.overlay_compact else self.overlay
-        return [
-            self._send(peer, block) if peer in whole else self._send_compact(peer, block)
-            for peer in fresh
-        ]
+        return [self._send_compact(peer, block) for peer in fresh]
 
     def _validate(self, block: AbstractBlock, now: int) -> Effect:
         """Queue the block at the node's one processor."""

@@ -209,6 +209,7 @@ class CompactBlock(NamedTuple):
 
     block: AbstractBlock
     size_bytes: int
+    by_overlay: bool = False
 
     @property
     def kind(self) -> str:
@@ -247,6 +248,7 @@ class Transactions(NamedTuple):
 
     block: AbstractBlock
     size_bytes: int
+    by_overlay: bool = False
 
     @property
     def kind(self) -> str:

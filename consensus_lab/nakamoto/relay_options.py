@@ -54,15 +54,12 @@ class Relay(NamedTuple):
         Chance that a node lacks transactions of a compact block.
     missing_per_million : int
         Bytes that are then lacking, in millionths of the block.
-    overlay_compact : bool
-        Whether the overlay sends compact blocks instead of whole ones.
     """
 
     protocol: str = "inv"
     transaction_bytes: int = 500
     missing_chance: float = 0.0
     missing_per_million: int = 10_000
-    overlay_compact: bool = False
 
     def validated(self) -> Relay:
         """This relay protocol, or a `ParameterError` naming what is wrong with it."""

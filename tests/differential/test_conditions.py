@@ -109,6 +109,7 @@ def test_churn_and_a_partition_are_the_same_on_300_nodes(protocol):
     options = {
         "relay": Relay(protocol, missing_chance=0.2), "validation": Validation(1_000_000, 10**7),
         "conditions": Conditions(outages=churn + gone, partitions=(cut,), jitter=0.2),
+        "overlay": range(0, 300, 2),
     }  # fmt: skip
     fast = simulate(network, schedule, keep_all=True, **options)
     assert_same(fast, message_level.simulate(network, schedule, **options))

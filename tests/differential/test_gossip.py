@@ -85,7 +85,6 @@ def races(draw):
         transaction_bytes=draw(st.sampled_from([1, 250])),
         missing_chance=draw(st.sampled_from([0.0, 0.3, 1.0])),
         missing_per_million=draw(st.sampled_from([1000, 500_000])),
-        overlay_compact=draw(st.booleans()),
     )
     overlay = draw(st.sampled_from([(), range(0, n, 2), range(n)]))
     return (

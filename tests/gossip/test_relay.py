@@ -186,21 +186,19 @@ def test_high_bandwidth_peers_get_the_compact_block_before_validation_once_per_h
     assert [(to, type(m)) for to, m in late] == [(1, SendCompact), (3, Headers)]
 
 
-def test_the_overlay_gets_whole_blocks_before_validation():
-    """As FIBRE: at once, and only who is in it."""
-    node = RelayNode(0, [1, 2, 3], overlay=[2], validation=Validation(100))
-    assert sends(node.receive(1, BlockMessage(block(1)), 0)) == [(2, BlockMessage(block(1)))]
-
-
-def test_a_compact_overlay_gets_short_ids_and_asks_for_what_it_lacks():
-    """As Bitcoin's relay networks: before validation, a hundredth of the bytes."""
-    relay = Relay(overlay_compact=True, transaction_bytes=500)
+def test_the_overlay_gets_short_ids_before_validation_and_asks_for_what_it_lacks():
+    """As FIBRE: at once, only who is in it, a hundredth of the bytes, on connections of its own."""
+    relay = Relay(transaction_bytes=500)
     node = RelayNode(0, [1, 2, 3], overlay=[2], relay=relay, validation=Validation(100))
     ((to, compact),) = sends(node.receive(1, BlockMessage(block(1)), 0))
-    assert to == 2 and compact.block == block(1)
+    assert to == 2 and compact.block == block(1) and compact.by_overlay
     assert compact.size_bytes == compact_bytes(block(1).size_bytes, 500)
     lacking = RelayNode(2, [0], overlay=[0], relay=relay, lacks_transactions=lambda _: True)
     assert sends(lacking.receive(0, compact, 5)) == [(0, GetTransactions(1))]
+    node.timer("validate 1", 100)
+    ((_, mine),) = sends(node.receive(2, GetTransactions(1), 200))
+    ((_, theirs),) = sends(node.receive(3, GetTransactions(1), 200))
+    assert (mine.by_overlay, theirs.by_overlay) == (True, False)
 
 
 def test_push_sends_whole_blocks_to_who_is_not_known_to_have_them():

@@ -8,17 +8,22 @@ import numpy
 import pytest
 from numba import njit
 
+from consensus_lab.gossip import message_level
 from consensus_lab.gossip import simulate as module
 from consensus_lab.gossip.chance import chance_key, chance_threshold, lacks
+from consensus_lab.gossip.conditions import Conditions, Outage
 from consensus_lab.gossip.draws import lacks_transactions
 from consensus_lab.gossip.mining import Schedule, draw_schedule
 from consensus_lab.gossip.simulate import simulate
+from consensus_lab.nakamoto.relay_messages import compact_bytes
 from consensus_lab.nakamoto.relay_options import Relay, Validation
 from consensus_lab.network import topology
 from consensus_lab.network.arrays import from_edges, from_graph
 from consensus_lab.node import ParameterError
 
 INV_BYTES = 61
+KEPT = {simulate: {"keep_all": True}}
+"""The compiled path keeps arrivals when asked to, the message-level engine always."""
 
 
 def star_network(n, latency_s=0.1, upload=1_000_000.0):
@@ -44,6 +49,27 @@ def test_uploads_queue_at_the_miner():
     expected = [0] + [first + k * 1_000_000_000 for k in (1, 2, 3, 4)]
     assert race.accepted_ns[1].tolist() == expected
     assert race.uploads.tolist() == [4, 0, 0, 0, 0]
+
+
+def test_the_overlay_does_not_wait_behind_whole_blocks_but_behind_itself():
+    """Twenty leaves keep the miner's line busy for 20 s; its second block is with pools at once."""
+    schedule = Schedule(*numpy.array([[0, 3_000_000_000], [0, 0], [999_976, 999_976]]))
+    race = simulate(star_network(23), schedule, overlay=[0, 21, 22], keep_all=True)
+    compact_ns = compact_bytes(999_976, Relay().transaction_bytes) * 1_000
+    expected = [3_000_000_000 + k * compact_ns + 100_000_000 for k in (1, 2)]
+    assert race.received_ns[2, 21:].tolist() == expected
+    assert race.received_ns[2, 1:21].min() > 20_000_000_000
+
+
+@pytest.mark.parametrize("speed", [simulate, message_level.simulate])
+def test_a_node_that_was_off_comes_back_with_an_empty_queue_of_the_overlay(speed):
+    """At 10 kB/s a compact block takes 1.2 s per pool: 24 s of queue are gone with the outage."""
+    schedule = Schedule(*numpy.array([[0, 7_000_000_000], [0, 0], [999_976, 999_976]]))
+    network = star_network(21, upload=10_000.0)
+    off = Conditions(outages=(Outage(0, 5.0, 6.0),))
+    race = speed(network, schedule, overlay=range(21), conditions=off, **KEPT.get(speed, {}))
+    compact_ns = compact_bytes(999_976, Relay().transaction_bytes) * 100_000
+    assert race.received_ns[2, 1] == 7_000_000_000 + compact_ns + 100_000_000
 
 
 def test_download_lines_are_as_slow_as_the_slower_end():

@@ -57,10 +57,6 @@ WHY_DELAY = (
     "not its tip, too, here it does neither; both matter where queues or forks are many"
 )
 WHY_STALE = "follows from the delays between pools, which differ as the delays do"
-WHY_STALE_LINKED = (
-    "not certain; probably that compact blocks between pools wait here in a pool's line behind the "
-    "whole blocks that it uploads when blocks are large and quick"
-)
 
 
 def published_rows(*, everything: bool) -> list[dict[str, str]]:
@@ -112,8 +108,7 @@ def race_of(row: dict[str, str], network: Network, *, n_blocks: int, seed: int) 
     protocol, is_linked = RELAYS[row["relay_protocol"]]
     pools = numpy.flatnonzero(network.hash_share).tolist()
     return simulate(
-        network, schedule, relay=Relay(protocol, overlay_compact=is_linked),
-        overlay=pools if is_linked else (), seed=seed,
+        network, schedule, relay=Relay(protocol), overlay=pools if is_linked else (), seed=seed,
         validation=Validation(bytes_per_s=VALIDATION_BYTES_PER_S), keep_all=True,
     )  # fmt: skip
 
@@ -182,6 +177,6 @@ def compare_row(row: dict[str, str], races: list[Race]) -> list[Comparison]:
         stale, counted(float(row["stale_rate"]), int(row["blocks_simulated"])),
         replicates=blocks, group="Bitcoin-Simulator: stale", unit="fraction",
         quantity="stale fraction", definition="stale blocks of all blocks", **common,
-        why=WHY_STALE_LINKED if RELAYS[row["relay_protocol"]][1] else WHY_STALE,
+        why=WHY_STALE,
     ))  # fmt: skip
     return rows
