@@ -13,6 +13,7 @@ The wall time is the one thing that may differ without notice.
 
 from __future__ import annotations
 
+import csv
 import json
 import tempfile
 import time
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     import pandas
 
 MANIFEST = "manifest.json"
+LIVE = "live"
+"""What a summary's column `how` says of a value that was measured on a real system."""
 _NEEDED = ("experiment", "parameters", "versions", "commit", "inputs", "files")
 _COLUMNS_NAMED_MAX = 4
 
@@ -76,6 +79,8 @@ class Reproduction:
         Files that came out otherwise.
     wall_s : float
         How long the new run took.
+    is_live : bool
+        Were some of its values measured on a real system?
     """
 
     folder: Path
@@ -85,6 +90,7 @@ class Reproduction:
     changes: tuple[Change, ...] = ()
     differences: tuple[Difference, ...] = field(default=())
     wall_s: float = 0.0
+    is_live: bool = False
 
     @property
     def is_identical(self) -> bool:
@@ -102,7 +108,9 @@ class Reproduction:
             ("Circumstances that changed", self.changes),
         ):
             lines += [f"{title}:"] * bool(items) + [f"  {item}" for item in items]
-        if self.differences and not self.changes:
+        if self.differences and self.is_live:
+            lines.append("It was measured on a real system: no two runs give the same numbers.")
+        elif self.differences and not self.changes:
             lines.append("Code, libraries and data are the same: this is a bug, please report it.")
         return "\n".join(lines)
 
@@ -140,10 +148,19 @@ def reproduce(
         wall_s = time.perf_counter() - begin
         now = read_manifest(fresh)
         differences = _differences(folder, fresh, saved["files"], now["files"])
+        is_live = _is_live(fresh)
     return Reproduction(
         folder, saved["experiment"] or saved.get("notebook", ""), tuple(sorted(saved["files"])),
-        altered, (*_changes(saved, now), *data_differences(folder)), differences, wall_s,
+        altered, (*_changes(saved, now), *data_differences(folder)), differences, wall_s, is_live,
     )  # fmt: skip
+
+
+def _is_live(fresh: Path) -> bool:
+    """Whether a summary names a real system as the source of a value, or the table's settings."""
+    if read_manifest(fresh)["parameters"].get("is_live"):
+        return True
+    texts = [path.read_text(encoding="utf-8") for path in sorted(fresh.rglob("summary.csv"))]
+    return any(row["how"] == LIVE for text in texts for row in csv.DictReader(text.splitlines()))
 
 
 def _again(folder: Path, saved: Mapping[str, Any], fresh: Path, progress: Progress) -> None:

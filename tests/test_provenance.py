@@ -1,5 +1,6 @@
 """A saved result is made again, to the byte, or the difference is named."""
 
+import functools
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ import pytest
 from consensus_lab import batch, data, experiments, provenance
 from consensus_lab.batch import work
 from consensus_lab.experiments import result
+from consensus_lab.experiments.result import Measure
 from consensus_lab.node import ParameterError
 
 SMALL = {"n_nodes": 20, "n_blocks": 30, "replicates": 2, "block_intervals_s": [20.0],
@@ -97,6 +99,18 @@ def test_code_that_nobody_committed_is_a_changed_circumstance(copied, monkeypatc
     write(parameters={**manifest["parameters"], "seed": 2}, code="0.1.0+other")
     said = provenance.reproduce(folder).text()
     assert "code and data: 0.1.0+other then, " in said and "this is a bug" not in said
+
+
+@pytest.mark.slow
+def test_a_real_system_is_not_taken_for_a_bug(copied, monkeypatch):
+    """Its numbers differ each time."""
+    folder, manifest, write = copied
+    write(parameters={**manifest["parameters"], "seed": 2}, code=result.code_version())
+    assert "this is a bug" in provenance.reproduce(folder).text()
+    measure = functools.partial(Measure, how=provenance.LIVE)
+    monkeypatch.setattr("consensus_lab.experiments.stale_rate.Measure", measure)
+    said = provenance.reproduce(folder).text()
+    assert "no two runs give the same numbers" in said and "this is a bug" not in said
 
 
 @pytest.mark.slow
