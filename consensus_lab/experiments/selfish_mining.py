@@ -64,7 +64,7 @@ class Parameters(ParameterSet):
         meaning="sm1, or stubborn: L lead, F equal fork, T1 and T2 trail by one or two",
     )  # fmt: skip
     n_blocks: int = parameter(
-        30_000, full=200_000, unit="count", meaning="blocks found per replicate and setting",
+        30_000, full=600_000, unit="count", meaning="blocks found per replicate and setting",
         minimum=100,
     )  # fmt: skip
     replicates: int = parameter(
