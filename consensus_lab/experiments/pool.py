@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,12 +24,16 @@ from concurrent.futures import (
     wait,
 )
 from contextlib import suppress
+from types import ModuleType
 from typing import Any, Generic, NamedTuple, TypeVar
 
 TRIES_MAX = 3
 STOP_S = 15.0
 """Workers have this long to leave, with their kernels, before they are killed."""
 _STOP_AGAIN_S = 0.2
+
+_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+_USUAL: Any = multiprocessing.get_context(_METHOD)
 
 Task = TypeVar("Task")
 
@@ -45,6 +50,8 @@ def processes(
     """Workers forked from a clean process that has imported what they need.
 
     Not from this one, whose threads (a kernel's, a library's) would not be there after a fork.
+    The user's script is not run again in them, unless they need a function of it: it may come
+    from standard input, and need not say `if __name__ == "__main__":`.
 
     Parameters
     ----------
@@ -55,11 +62,27 @@ def processes(
     preload : sequence of str
         Modules; heeded where no worker has been started from this process before.
     """
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(method)
-    if method == "forkserver":
-        context.set_forkserver_preload(list(preload))
+    if _METHOD == "forkserver":
+        _USUAL.set_forkserver_preload(list(preload))
+    context = _USUAL if "__main__" in preload else _WithoutMain()
     return ProcessPoolExecutor(count, mp_context=context, initializer=begin, initargs=given)
+
+
+class _Worker(_USUAL.Process):  # type: ignore[misc]
+    """A process that does not run the main script again when it starts."""
+
+    def start(self) -> None:
+        """Start while there seems to be no script (`multiprocessing.spawn` looks for its file)."""
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            super().start()
+        finally:
+            sys.modules["__main__"] = main
+
+
+class _WithoutMain(type(_USUAL)):  # type: ignore[misc]
+    Process = _Worker
 
 
 class Lost(NamedTuple):

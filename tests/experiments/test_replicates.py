@@ -200,6 +200,46 @@ def test_only_the_parent_is_interrupted_and_what_was_under_way_is_dropped_at_onc
     assert time.monotonic() - begin < 30
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["script.py", "-"])
+def test_a_script_needs_no_guard_and_may_come_from_standard_input(tmp_path, place):
+    """Workers do not run it again."""
+    script = """
+import consensus_lab as lab
+print("run")
+with lab.jobs(2):
+    print(len(lab.run("split-votes", {"n_trials": 40}).measures))
+"""
+    (tmp_path / "script.py").write_text(script)
+    done = subprocess.run(
+        [sys.executable, place],
+        input=script, cwd=tmp_path, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    printed = done.stdout.split()
+    assert printed[0] == "run" and int(printed[1]) > 1 and len(printed) == 2
+
+
+@pytest.mark.slow
+def test_a_function_of_the_script_is_found_where_it_says_that_it_is_one(tmp_path):
+    (tmp_path / "script.py").write_text("""
+from consensus_lab.experiments import quiet
+from consensus_lab.experiments.replicates import finished, jobs
+
+def double(number):
+    return 2 * number
+
+if __name__ == "__main__":
+    with jobs(2):
+        print(*finished(double, 3, progress=quiet, what="numbers").outcomes)
+""")
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0 2 4\n", "")
+
+
 @pytest.mark.parametrize("count", [-1, 1.5, True, "2"])
 def test_a_wrong_number_of_jobs_is_refused(count):
     """As a parameter is."""
