@@ -4,6 +4,16 @@ Its delays are statistics *over nodes* of each node's mean, until a block is rec
 is checked, and so are ours here: a few slow nodes weigh as much as the fast ones.  `relay_network`
 sends compressed blocks between pools: there with an index of two bytes per transaction
 (bitcoin-node.cc, m_transactionIndexSize), here compact blocks with their short ids of six.
+
+Why what differs differs was tested by changing one rule at a time.  Short messages cross a link
+there at the least rate of its ends' four, so pools, with their fast lines, are the first in a
+miner's queue.  With requests that take as long as 500 bytes (a getheaders, a getdata, TCP and all)
+over the slower of a node's lines, the median of 0.1 MB blocks by `standard_inv` every 600 s fell
+from 3.33 s to 2.99 (published 3.18), the tenth percentile from 2.09 s to 1.87 (published 1.97).
+Nodes there ask another peer after two intervals.  With that rule, in one network with 40 blocks of
+1 MB every 150 s, the mean fell from 243 s to 71 (published 47), the median from 49 s to 47.
+Compact blocks that wait in a pool's line behind whole ones made 0.022 of these blocks stale, on
+connections of their own 0.004, as published.
 """
 
 from __future__ import annotations
@@ -53,10 +63,10 @@ PER_NODE = "over nodes, of each node's mean, discovery to received"
 PUBLISHED_REAL_INTERVAL_S = 600.0
 STATISTICS = {"mean": None, "median": 0.5, "p10": 0.1, "p90": 0.9}
 WHY_DELAY = (
-    "not certain; a node there asks another peer after two intervals and announces a block that is "
-    "not its tip, too, here it does neither; both matter where queues or forks are many"
+    "requests there cross a link at the least rate of its ends' lines, so that pools are served "
+    "first (medians); a node there asks another peer after two intervals (means, 90 %)"
 )
-WHY_STALE = "follows from the delays between pools, which differ as the delays do"
+WHY_STALE = "not certain; probably the delays between pools, who are served first there"
 
 
 def published_rows(*, everything: bool) -> list[dict[str, str]]:
