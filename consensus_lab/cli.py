@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     books = add("notebooks", _notebooks, "copy the notebooks to a folder of yours")
     books.add_argument("folder", help="made if it is missing; no file in it is replaced")
     again = add("reproduce", _reproduce, "run a saved result again and compare to the byte")
-    again.add_argument("folder", help="that `run` or `table` saved, or SWEEP/runs/RUN of a sweep")
+    again.add_argument("folder", help="that `run` or `table` saved, or SWEEP/runs/KEY of a sweep")
     _add_jobs(again)
     again.add_argument("--quiet", action="store_true", help="show no progress")
     sweep = add("sweep", _sweep, "make every run of a sweep that is not there yet")

@@ -192,7 +192,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except OSError as error:
         allowed = f"the folder of a saved result ({MANIFEST}: {error.strerror})"
         if (folder / "sweep.json").is_file():
-            allowed = f"that of one run of this sweep: {folder}/runs/RUN"
+            allowed = f"that of one run of this sweep: {folder}/runs/KEY"
         raise ParameterError("folder", str(folder), allowed) from None
     except ValueError:
         raise _unreadable(folder, "it is no JSON") from None
