@@ -19,6 +19,7 @@ import pandas
 import pytest
 
 from consensus_lab import batch, cli
+from consensus_lab.batch import work
 from consensus_lab.batch.plan import read
 from consensus_lab.experiments.pool import Lost, Pool, outcomes, processes
 from consensus_lab.gossip import machine_code
@@ -210,6 +211,21 @@ def test_runs_of_other_code_are_told_and_not_collected(
     assert (now.made, now.present, now.others) == (6, 0, 6)
     assert batch.sweep(CHEAP, out=tmp_path, executor=threads).others == 6
     assert batch.collect(tmp_path)["run"].nunique() == 6
+
+
+def test_the_same_sweep_twice_at_once_fails_in_neither(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever ends first clears what the other was writing."""
+    make = work._experiment
+
+    def overtaken(run: Any, target: Path) -> None:
+        make(run, target)
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(work, "_experiment", overtaken)
+    came = batch.sweep(CHEAP, out=tmp_path, executor=threads)
+    assert (came.made, came.failures) == (6, ())
 
 
 def test_what_cannot_be_collected_is_one_line(

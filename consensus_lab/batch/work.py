@@ -100,10 +100,10 @@ def perform(task: Task) -> str:
             # A pool would hand the exit to the parent as a result, and go on working.
             os._exit(_EXIT_STOPPED)
         raise
-    except NotebookError as error:
-        return str(error)
     except Exception as error:
-        return _brief(error)
+        if is_done(out, run):
+            return ""  # By a second call of the same sweep, which has cleared this one's remains.
+        return str(error) if isinstance(error, NotebookError) else _brief(error)
     return ""
 
 
