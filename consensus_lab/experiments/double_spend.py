@@ -65,7 +65,7 @@ class Parameters(ParameterSet):
         minimum=1, maximum=20,
     )  # fmt: skip
     n_played: int = parameter(
-        20, full=60, unit="count", meaning="attacks of each kind that are played in full",
+        20, full=200, unit="count", meaning="attacks of each kind that are played in full",
         minimum=1, maximum=100_000,
     )  # fmt: skip
     give_up_deficit: int = parameter(
