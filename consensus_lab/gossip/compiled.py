@@ -14,15 +14,12 @@ they load the code and call it.  What they pass is what Numba's own calls pass, 
 spread into its parts; `machine_code` compares that with the code when it is compiled.
 """
 
-# Numba is not typed.
-# mypy: allow-untyped-calls
-
 from __future__ import annotations
 
 import ctypes
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -36,53 +33,6 @@ _COMPILER = ("gossip/compiled.py", "gossip/machine_code.py")
 _OPTIONS: dict[str, Any] = {
     "error_model": "numpy", "_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True,
 }  # fmt: skip
-
-
-@cache
-def _step_pipeline() -> Any:
-    """Numba's way to compile, but without machine code at its end: a step's is the loop's.
-
-    It takes 0.75 of the time: the rest went into machine code that nobody calls.
-    """
-    from numba.core import typed_passes
-    from numba.core.codegen import JITCodeLibrary
-    from numba.core.compiler import CompilerBase, DefaultPassBuilder
-    from numba.core.compiler_machinery import register_pass
-
-    class Library(JITCodeLibrary):
-        """LLVM's code of a step, for loops to link."""
-
-        def _finalize_final_module(self) -> None:
-            self._finalize_dynamic_globals()
-            self._finalized = True
-
-    @register_pass(mutates_CFG=True, analysis_only=False)
-    class Lowering(typed_passes.NativeLowering):
-        """Into such a library."""
-
-        _name = "consensus_lab_lowering"
-
-        def run_pass(self, state: Any) -> bool:
-            state.library = Library(state.targetctx.codegen(), state.func_id.func_qualname)
-            state.flags.no_compile = True
-            super().run_pass(state)
-            # What Numba knows the function by: any built-in one will do, but each its own.
-            known_by: Any = [].append
-            state.targetctx.insert_user_function(known_by, state["cr"].fndesc, [state.library])
-            state["cr"] = state["cr"]._replace(cfunc=known_by)
-            return True
-
-    class Pipeline(CompilerBase):
-        def define_pipelines(self) -> list[Any]:
-            manager = DefaultPassBuilder.define_nopython_pipeline(self.state)
-            manager.passes = [
-                (Lowering if made_by is typed_passes.NativeLowering else made_by, text)
-                for made_by, text in manager.passes
-            ]
-            manager.finalize()
-            return [manager]
-
-    return Pipeline
 
 
 class Step:
@@ -108,7 +58,7 @@ class Step:
     def _dispatcher(self) -> Any:
         from numba import njit
 
-        return njit(pipeline_class=_step_pipeline(), **_OPTIONS, **self.options)(self.function)
+        return njit(**_OPTIONS, **self.options)(self.function)
 
 
 inlined: Any = partial(Step, forceinline=True)
