@@ -31,6 +31,8 @@ Entry = Callable[..., int]
 """Takes the addresses of the result and of an exception, then 64-bit numbers; 0 is success."""
 
 _CHECKSUM_BYTES = 32
+_WITHOUT_EFFECT = ("NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS")
+"""Settings that do not change the code."""
 _engines: list[Any] = []
 """They own the memory of the code that they loaded."""
 
@@ -63,6 +65,8 @@ def entry(name: str, key: str, compile_code: Callable[[], tuple[Code, bool]], co
         address = _load(code)
         break
     if not address:
+        if sys.stderr.isatty():
+            print(f"\ncompiling {name}, once: up to half a minute", file=sys.stderr)
         code, is_self_contained = compile_code()
         if is_self_contained:
             write(places, key, code)
@@ -132,7 +136,10 @@ def _here() -> str:
     assert numba is not None and numba.origin is not None
     status = os.stat(numba.origin)
     features = binding.get_host_cpu_features().flatten()
-    settings = [f"{k}={v}" for k, v in sorted(os.environ.items()) if k.startswith("NUMBA_")]
+    settings = [
+        f"{name}={value}" for name, value in sorted(os.environ.items())
+        if name.startswith("NUMBA_") and name not in _WITHOUT_EFFECT
+    ]  # fmt: skip
     parts = (
         sys.implementation.cache_tag, binding.get_process_triple(), binding.get_host_cpu_name(),
         features, llvmlite.__version__, status.st_mtime_ns, status.st_size, *settings,

@@ -2,6 +2,7 @@
 
 import ctypes
 import math
+import os
 import subprocess
 import sys
 import threading
@@ -106,6 +107,16 @@ def test_code_that_needs_this_process_is_not_kept(folder, function, result):
     """It runs here; another process might jump anywhere."""
     assert Loop(function, [])(5) == result
     assert not folder.exists()
+
+
+def test_settings_of_numba_tell_codes_apart_if_they_change_the_code(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("NUMBA_")]:
+        monkeypatch.delenv(name)
+    plain = machine_code._here()
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
+    assert machine_code._here() == plain
+    monkeypatch.setenv("NUMBA_OPT", "0")
+    assert machine_code._here() != plain
 
 
 def test_readers_see_a_whole_file_or_none(tmp_path):
