@@ -18,7 +18,7 @@ help:
 	@echo "make report     build the HTML report (results/report)"
 	@echo "make swarm SEEDS=1000   seeded faults against Raft and Multi-Paxos, 100,000 damaged inputs"
 	@echo "                        against the parsers; SEED=n replays one"
-	@echo "make full-results  run the full presets whose result in data/full is missing or old (up to half an hour each)"
+	@echo "make full-results  run the full presets whose result in data/full is missing or old (up to twenty minutes each on two cores)"
 	@echo "make bench      run the benchmarks"
 	@echo "make lint       ruff, mypy, import contracts"
 

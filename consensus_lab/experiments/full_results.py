@@ -1,8 +1,8 @@
 """The results of the full presets, stored: what a quick run is compared with.
 
-A full preset takes minutes to an hour, so its summary is kept in `data/full`: one CSV per
-experiment, and `runs.csv` with what it was run with.  `make full-results` makes them again;
-`python -m consensus_lab.experiments.full_results NAME ...` only those named.
+A full preset takes up to twenty minutes on two cores, so its summary is kept in `data/full`: one
+CSV per experiment, and `runs.csv` with what it was run with.  `make full-results` makes them
+again; `python -m consensus_lab.experiments.full_results NAME ...` only those named.
 """
 
 from __future__ import annotations
@@ -25,11 +25,7 @@ if TYPE_CHECKING:
 FOLDER, RUNS = "full", "full/runs.csv"
 COLUMNS = ("experiment", "parameters", "consensus_lab", "python", "numpy", "wall_s")
 
-_LONG = "takes half an hour; make full-results stores it"
-NOT_STORED = {
-    "live-etcd": "its values are those of the machine that it runs on",
-    "validation": _LONG,
-}
+NOT_STORED = {"live-etcd": "its values are those of the machine that it runs on"}
 """Experiments without a stored result, and why."""
 
 
@@ -93,7 +89,7 @@ def main(names: Sequence[str]) -> None:
 
     On all cores, or as many as CONSENSUS_LAB_JOBS_MAX allows.
     """
-    missing = [n for n in questions() if NOT_STORED.get(n, _LONG) == _LONG and not is_current(n)]
+    missing = [name for name in questions() if name not in NOT_STORED and not is_current(name)]
     for name in names or missing:
         module = load(name)
         print(f"{name}: full preset", flush=True)
