@@ -191,8 +191,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         allowed = f"the folder of a saved result ({MANIFEST}: {error.strerror})"
-        if (folder / "sweep.json").is_file():
-            allowed = f"that of one run of this sweep: {folder}/runs/KEY"
+        from consensus_lab.batch import RUNS, SWEEP
+
+        if (folder / SWEEP).is_file():
+            allowed = f"that of one run of this sweep: {folder}/{RUNS}/KEY"
         raise ParameterError("folder", str(folder), allowed) from None
     except ValueError:
         raise _unreadable(folder, "it is no JSON") from None

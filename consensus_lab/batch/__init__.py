@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from consensus_lab.batch.frames import collect, write_plan
+from consensus_lab.batch.frames import SWEEP, collect, write_plan
 from consensus_lab.batch.notebooks import THREADS
 from consensus_lab.batch.plan import Run, read
-from consensus_lab.batch.work import Task, is_done, perform, start_worker
+from consensus_lab.batch.work import RUNS, Task, is_done, perform, start_worker
 from consensus_lab.experiments import Progress, quiet
 from consensus_lab.experiments.pool import Pool, cores, outcomes, processes
 from consensus_lab.experiments.replicates import JOBS_MAX_VARIABLE, bounded
@@ -107,7 +107,7 @@ def sweep(
     _open_folder(out, runs)
     missing = [run for run in runs if not is_done(out, run)]
     present = len(runs) - len(missing)
-    others = sum(not one.name.startswith(".") for one in (out / "runs").iterdir()) - present
+    others = sum(not one.name.startswith(".") for one in (out / RUNS).iterdir()) - present
     begin = time.perf_counter()
     if not missing:
         return Outcome(out, len(runs), present, 0, (), 0.0, others)
@@ -133,9 +133,9 @@ def _open_folder(out: Path, runs: list[Run]) -> None:
     """Find out before the first run that the results could not be saved."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()) and not (out / "sweep.json").is_file():
+        if any(out.iterdir()) and not (out / SWEEP).is_file():
             raise ParameterError("out", str(out), "a new folder, or one of an earlier sweep")
-        (out / "runs").mkdir(exist_ok=True)
+        (out / RUNS).mkdir(exist_ok=True)
         write_plan(out, [run.key for run in runs])
     except OSError as error:
         allowed = f"a folder that can be written ({error.strerror})"
@@ -144,7 +144,7 @@ def _open_folder(out: Path, runs: list[Run]) -> None:
 
 def _remove_remains(out: Path, keys: set[str]) -> None:
     """What killed workers left of these runs, all of which are over now."""
-    for remains in sorted((out / "runs").glob(".*-*")):
+    for remains in sorted((out / RUNS).glob(".*-*")):
         if remains.name[1:].partition("-")[0] in keys:
             shutil.rmtree(remains, ignore_errors=True)
 

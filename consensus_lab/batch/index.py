@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from consensus_lab.batch.parameter_cells import INJECTED
 from consensus_lab.batch.work import FAILED, MANIFEST, RUNS
 from consensus_lab.node import ParameterError
 
@@ -135,7 +136,7 @@ def _result_picture(notebook: Mapping[str, Any]) -> bytes:
     found = b""
     for cell in reversed(notebook["cells"]):
         tags = cell["metadata"].get("tags", [])
-        if found and ("parameters" in tags or "injected-parameters" in tags):
+        if found and ("parameters" in tags or INJECTED in tags):
             break
         for output in reversed(cell.get("outputs", [])):
             if "image/png" in output.get("data", {}):

@@ -96,7 +96,7 @@ def write_source(executed: Path, target: Path) -> None:
     notebook = parameter_cells.read(executed)
     notebook["cells"] = [
         cell for cell in notebook["cells"]
-        if "injected-parameters" not in cell.get("metadata", {}).get("tags", [])
+        if parameter_cells.INJECTED not in cell.get("metadata", {}).get("tags", [])
     ]  # fmt: skip
     for cell in notebook["cells"]:
         if cell.get("cell_type") == "code":

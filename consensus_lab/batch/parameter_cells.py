@@ -18,6 +18,9 @@ from typing import Any, NamedTuple
 
 from consensus_lab.node import ParameterError
 
+INJECTED = "injected-parameters"
+"""Papermill's tag for the cell in which it sets parameters."""
+
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "int": (int,), "float": (int, float), "str": (str,), "bool": (bool,), "list": (list,),
     "dict": (dict,),
