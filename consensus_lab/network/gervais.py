@@ -37,9 +37,7 @@ COINS = ("bitcoin", "litecoin", "dogecoin")
 _REGIONS = {"bitcoin": "bitcoin_2015", "litecoin": "litecoin", "dogecoin": "dogecoin"}
 
 
-def gervais_network(
-    n: int = NODES, *, coin: str = "bitcoin", seed: int = 0
-) -> Network:  # fmt: skip
+def gervais_network(n: int = NODES, *, coin: str = "bitcoin", seed: int = 0) -> Network:
     """A network as Bitcoin-Simulator builds it; its pools are nodes 0, 1, ...
 
     Parameters

@@ -170,11 +170,9 @@ def compare_row(row: dict[str, str], races: list[Race]) -> list[Comparison]:
     }  # fmt: skip
     rows = []
     of_ours = variance_share(races, int(row["blocks_simulated"]))
+    of_nodes = [numpy.nanmean(delays_s(race), axis=0) for race in races]
     for name, share in STATISTICS.items():
-        ours = [
-            float(s.mean() if share is None else numpy.quantile(s, share))
-            for s in (numpy.nanmean(delays_s(race), axis=0) for race in races)
-        ]
+        ours = [float(s.mean() if share is None else numpy.quantile(s, share)) for s in of_nodes]
         rows.append(compare(
             mean_interval(ours),
             one_run_of_the_same_kind(float(row[f"{name}_s"]), ours, variance_share=of_ours),
